@@ -1,0 +1,1 @@
+"""OpenAI in, tokens out: routes, limits, meters."""

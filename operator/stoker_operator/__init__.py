@@ -1,0 +1,1 @@
+"""Makes the cluster match the spec: reconciles Deployments onto GPU pools."""

@@ -1,0 +1,1 @@
+"""Turns tokens into tokens: a gRPC front process and an engine process."""

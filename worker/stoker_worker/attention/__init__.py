@@ -1,0 +1,1 @@
+"""Backends behind one signature; `torch_backend` is the reference that all others are tested against."""

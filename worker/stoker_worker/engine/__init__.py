@@ -1,0 +1,1 @@
+"""The engine process: admit → schedule → execute → settle → emit."""

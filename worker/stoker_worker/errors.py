@@ -1,0 +1,35 @@
+"""What can go wrong in a worker.
+
+WorkerError
+├── ModelFileError       a model file is missing, truncated or unsupported; names the file
+├── SettingsError        a setting is unknown or out of range; names it
+├── OutOfMemory          weights or KV do not fit; says how much is missing
+└── EngineFailure        the engine process cannot go on
+"""
+
+from pathlib import Path
+
+
+class WorkerError(Exception):
+    """Any failure that a person should read; its text says what to change."""
+
+
+class ModelFileError(WorkerError):
+    """A model file is missing, truncated or of a kind that is not supported."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class SettingsError(WorkerError):
+    """A setting is unknown or out of range."""
+
+
+class OutOfMemory(WorkerError):
+    """The machine has less memory than asked for."""
+
+
+class EngineFailure(WorkerError):
+    """The engine process cannot go on; its requests are lost and it must be restarted."""

@@ -1,0 +1,1 @@
+"""Runs a planned step on a device: batch arrays, device state, KV storage."""

@@ -1,0 +1,1 @@
+"""Masks that keep output inside a grammar. Nothing constrains yet."""

@@ -1,0 +1,1 @@
+"""Building blocks of models; parallelism lives in here and nowhere else."""

@@ -1,0 +1,1 @@
+"""Logits to tokens: a pure function of (logits, parameters, seed, choice, position)."""

@@ -1,0 +1,1 @@
+"""Requests, the token budget, the block pool and the prefix cache: plain values, no torch."""

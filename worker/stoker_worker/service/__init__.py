@@ -1,0 +1,1 @@
+"""The gRPC front process: streams, admission, engine supervision. Imports no torch."""

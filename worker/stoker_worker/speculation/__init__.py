@@ -1,0 +1,1 @@
+"""Draft tokens that verification accepts or rejects. Nothing drafts yet."""

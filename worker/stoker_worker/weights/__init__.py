@@ -1,0 +1,1 @@
+"""Model files in, named tensors out: safetensors and GGUF; and the text side of a model."""
