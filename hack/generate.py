@@ -3,6 +3,7 @@
 Today that is the worker wire: message classes, their types, and the gRPC stubs, written beside the `.proto`.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ def main() -> int:
     sources = [str(path.relative_to(PROTO)) for path in sorted(PROTO.rglob("*.proto"))]
     outputs = [f"--{kind}_out=." for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *outputs, *sources]
-    return subprocess.run(command, cwd=PROTO, check=False).returncode
+    # protoc finds its plugins on the path: those of this environment.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.run(command, cwd=PROTO, env={**os.environ, "PATH": path}, check=False).returncode
 
 
 if __name__ == "__main__":

