@@ -30,3 +30,8 @@ def smollm2_reference(smollm2_gguf: Path) -> Path:
         script = ROOT / "tests" / "make_reference.py"
         subprocess.run([sys.executable, str(script), str(smollm2_gguf), str(folder)], check=True)
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--full`: the long form of the soak (see `make full`)."""
+    parser.addoption("--full", action="store_true", help="run tests in their long form")
