@@ -1,0 +1,69 @@
+"""The ASGI application: hot routes by one look-up of the path, all else by Starlette."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from stoker_gateway.asgi_exchange import AsgiApp, Receive, Scope, Send
+from stoker_gateway.errors import ApiError, InternalError, MethodNotAllowed, NotFound, answer
+from stoker_gateway.gateway import Gateway
+from stoker_gateway.handlers.fronts import CHAT, COMPLETIONS
+from stoker_gateway.handlers.generate import Generate
+from stoker_gateway.handlers.guard import HotRoute
+from stoker_gateway.handlers.models import Models
+from stoker_gateway.handlers.probes import Probes
+
+# OpenAI's, Fireworks', and what a Fireworks client makes of a base URL that ends in /inference/v1. The longest is first.
+PREFIXES = ("/inference/v1/v1", "/inference/v1", "/v1")
+
+
+class App:
+    """One router under every prefix. The hot routes pass none of Starlette's layers."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        chat = HotRoute(CHAT.route, CHAT.id_prefix, Generate(CHAT, gateway), gateway.metrics)
+        completions = HotRoute(
+            COMPLETIONS.route, COMPLETIONS.id_prefix, Generate(COMPLETIONS, gateway), gateway.metrics
+        )
+        hot = {"/chat/completions": chat, "/completions": completions}
+        self._hot: dict[str, AsgiApp] = {prefix + path: route for prefix in PREFIXES for path, route in hot.items()}
+        self._rest = _starlette(gateway)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        route = self._hot.get(scope["path"]) if scope["type"] == "http" else None
+        await (route or self._rest)(scope, receive, send)
+
+
+def _starlette(gateway: Gateway) -> Starlette:
+    models, probes = Models(gateway), Probes(gateway)
+    api: list[BaseRoute] = [Route("/models", models.index), Route("/models/{model:path}", models.show)]
+    routes: list[BaseRoute] = [
+        Route("/health", probes.health),
+        Route("/ready", probes.ready),
+        Route("/metrics", probes.metrics),
+        *(Mount(prefix, routes=api) for prefix in PREFIXES),
+    ]
+    app = Starlette(routes=routes, exception_handlers={ApiError: _api_error, HTTPException: _http_error, 500: _defect})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    told = answer(error)
+    headers = {name.decode(): value.decode() for name, value in told.headers}
+    return Response(told.body, told.status, headers, media_type="application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return await _api_error(request, MethodNotAllowed(f"{request.method} is not possible here."))
+    return await _api_error(request, NotFound("Nothing is served at this path. The API is under /v1."))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    return await _api_error(request, InternalError("The gateway failed on this request."))

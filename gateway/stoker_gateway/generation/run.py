@@ -1,0 +1,133 @@
+"""One HTTP request's generation: its jobs, its clock and its client, driven by one task and one signal."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from stoker_core.usage import Outcome, TokenCounts
+from stoker_gateway.errors import ClientGone, DeadlineExceeded, no_worker
+from stoker_gateway.generation.choice import Choice
+from stoker_gateway.generation.counts import add_up
+from stoker_gateway.generation.job import Job
+from stoker_gateway.workers.held import HeldQueue
+from stoker_gateway.workers.signal import Signal
+
+SETTLE_TIMEOUT_S = 5.0  # for last words after an abort; a worker gives them within a step
+
+
+class Run:
+    """Use as `async with`: whatever ends the block, every worker is told and every attempt accounted for.
+
+    signal  set by workers, by the held queue, and by whoever calls `client_gone`
+    """
+
+    def __init__(self, jobs: Sequence[Job], signal: Signal, held: HeldQueue, hold_timeout_s: float) -> None:
+        self.jobs = jobs
+        self.choices: list[Choice] = [choice for job in jobs for choice in job.choices]
+        self._live = list(jobs)
+        self._signal = signal
+        self._held = held
+        self._hold_timeout_s = hold_timeout_s
+        self._hold_until: float | None = None
+        self._gone = False
+        self._loop = asyncio.get_running_loop()
+
+    def client_gone(self) -> None:
+        """The client has closed the connection: the waiting task learns of it at once."""
+        self._gone = True
+        self._signal.set()
+
+    @property
+    def counts(self) -> TokenCounts:
+        """What the client is told it used: all prompts and all completions."""
+        return add_up(job.counts for job in self.jobs)
+
+    async def accepted(self) -> None:
+        """Place every job, and wait until workers have accepted all. Raises ApiError, ClientGone."""
+        self._advance()
+        while not all(job.accepted for job in self.jobs):
+            await self.step()
+
+    async def step(self) -> bool:
+        """Wait for news and take it in; False when everything has ended. Raises ApiError, ClientGone."""
+        if not self._live:
+            return False
+        await self._signal.wait()
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        if self._gone:
+            raise ClientGone
+        now = self._loop.time()
+        for job in self._live:
+            job.advance(now)
+        if any(job.done for job in self._live):
+            self._live = [job for job in self._live if not job.done]
+        if self._hold_until is not None or any(job.unplaced for job in self._live):
+            self._hold(now)
+
+    def _hold(self, now: float) -> None:
+        """Wait in the held queue while a job has no worker. Raises NoWorker when that took too long, Overloaded."""
+        if not any(job.unplaced for job in self._live):
+            self._held.leave(self._signal)
+            self._hold_until = None
+        elif self._hold_until is None:
+            self._held.enter(self._signal)
+            self._hold_until = now + self._hold_timeout_s
+            self._loop.call_at(self._hold_until, self._signal.set)
+        elif now >= self._hold_until:
+            raise no_worker(self._hold_timeout_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.leave(self._signal)
+        if not self._live:
+            return
+        outcome = _outcome(error)
+        if outcome is Outcome.SHUTDOWN:
+            self._abandon(outcome)
+            return
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await self._settle(outcome)
+        except TimeoutError:
+            self._abandon(outcome)
+        except asyncio.CancelledError:
+            self._abandon(outcome)
+            raise
+
+    async def _settle(self, outcome: Outcome) -> None:
+        for job in self._live:
+            if not job.done:
+                job.stop(outcome)
+        while True:
+            self._live = [job for job in self._live if not job.done]
+            if not self._live:
+                return
+            await self._signal.wait()
+            for job in self._live:
+                job.advance(self._loop.time())
+
+    def _abandon(self, outcome: Outcome) -> None:
+        for job in self._live:
+            if not job.done:
+                job.abandon(outcome)
+        self._live = []
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    match error:
+        case ClientGone():
+            return Outcome.CLIENT_GONE
+        case DeadlineExceeded() | TimeoutError():
+            return Outcome.DEADLINE
+        case asyncio.CancelledError():
+            return Outcome.SHUTDOWN
+        case _:
+            return Outcome.FAILED

@@ -1,0 +1,1 @@
+"""The routes: observe, decide by calling others, act, report."""

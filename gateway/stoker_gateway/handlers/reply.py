@@ -1,0 +1,55 @@
+"""Sending an answer: at once when everything has ended, or piece by piece as it comes."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from stoker_gateway.exchange import EVENT_STREAM_HEADERS, JSON_HEADERS, Exchange
+from stoker_gateway.generation.answers import Meta
+from stoker_gateway.generation.chunks import ChunkWriter
+from stoker_gateway.generation.logprobs import Vocabulary
+from stoker_gateway.generation.run import Run
+from stoker_gateway.handlers.fronts import Front
+from stoker_gateway.observability.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an answer needs besides its choices. `began_s` is on the loop's clock."""
+
+    meta: Meta
+    headers: list[tuple[bytes, bytes]]
+    vocabulary: Vocabulary
+    began_s: float
+    metrics: Metrics
+
+
+async def reply_whole(exchange: Exchange, run: Run, reply: Reply, front: Front[Any]) -> None:
+    """One JSON body, after every worker's last word. Raises ApiError, ClientGone."""
+    while await run.step():
+        pass
+    body = front.answer(reply.meta, run.choices, run.counts, reply.vocabulary)
+    await exchange.respond(200, [*JSON_HEADERS, *reply.headers], body)
+
+
+async def reply_stream(exchange: Exchange, run: Run, reply: Reply, front: Front[Any]) -> None:
+    """Server-sent events. Raises ApiError, ClientGone, also after the first of them."""
+    clock, ttft, itl = asyncio.get_running_loop().time, reply.metrics.ttft, reply.metrics.itl
+    writer = ChunkWriter(front.style, reply.meta, run.choices, reply.vocabulary)
+    await exchange.start(200, [*EVENT_STREAM_HEADERS, *reply.headers])
+    if first := writer.first():
+        await exchange.write(first)
+    last_s = 0.0
+    more = True
+    while more:
+        piece = writer.news()
+        if piece:
+            now_s = clock()
+            if last_s:
+                itl.observe(now_s - last_s)
+            else:
+                ttft.observe(now_s - reply.began_s)
+            last_s = now_s
+            await exchange.write(piece)
+        more = await run.step()
+    await exchange.finish(writer.last(run.counts))

@@ -1,0 +1,1 @@
+"""Usage: one event per attempt, written where it survives the process."""

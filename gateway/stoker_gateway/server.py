@@ -1,0 +1,92 @@
+"""The server process: a socket, an event loop, a gateway; then an orderly end."""
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+
+from stoker_gateway.app import App
+from stoker_gateway.errors import SettingsError
+from stoker_gateway.gateway import Gateway
+from stoker_gateway.settings import Settings
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+GC_THRESHOLDS = (50_000, 20, 50)
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then let requests finish. Raises SettingsError before anything is served."""
+    listener = bind(settings.host, settings.port)
+    uvloop.run(_serve(settings, listener))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError if the address is taken or not this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        hint = "; another server has this port: stop it, or choose another" if error.errno == errno.EADDRINUSE else ""
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
+    listener.listen(BACKLOG)
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    async with Gateway(settings) as gateway:
+        server = make_server(App(gateway), settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop)
+        _calm_gc()
+        log.info("listening on %s:%d", settings.host, listener.getsockname()[1])
+        await server.serve(sockets=[listener])
+    log.info("stopped")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server without its signal handling, which would end the process before usage is safe."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+    def stop(self) -> None:
+        """Accept no more and let requests finish; at once when called again."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def make_server(app: App, settings: Settings) -> Server:
+    """A server for `app`. Nothing of a request is logged."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.limits.drain_timeout_s)),
+    )
+    return Server(config)
+
+
+def _calm_gc() -> None:
+    """What exists now lives as long as the process; look for cycles rarely, requests make none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

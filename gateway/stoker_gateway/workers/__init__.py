@@ -1,0 +1,1 @@
+"""Talking to workers: the only package that knows the wire's messages."""

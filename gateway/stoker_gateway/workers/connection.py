@@ -1,0 +1,230 @@
+"""One worker: its long-lived stream, what it serves, and how loaded it is."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from enum import Enum
+from itertools import count
+
+import grpc
+
+from stoker.worker.v1 import worker_pb2 as pb
+from stoker.worker.v1.worker_pb2_grpc import WorkerAsyncStub, WorkerStub
+from stoker_core.names import PROTOCOL_VERSION
+from stoker_gateway.routing.choose import NOT_READY, Load
+from stoker_gateway.routing.table import Endpoint
+from stoker_gateway.workers.dispatch import dispatch
+from stoker_gateway.workers.inbox import End, EndReason, Inbox
+from stoker_gateway.workers.info import endpoints_of
+from stoker_gateway.workers.signal import Signal
+from stoker_gateway.workers.submit import Submission, to_wire
+from stoker_gateway.workers.texts import TextStore
+
+FIRST_BACK_OFF_S = 0.1
+LAST_BACK_OFF_S = 5.0
+ANSWER_TIMEOUT_S = 10.0  # for GetInfo and the Hello
+CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.use_local_subchannel_pool", 1))
+
+log = logging.getLogger(__name__)
+
+Call = grpc.aio.StreamStreamCall[pb.Command, pb.Frame]
+
+
+class State(Enum):
+    """Of the connection; the value is the metric's label."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    BACKING_OFF = "backing_off"
+
+
+MOVES = {
+    State.CONNECTING: {State.CONNECTED, State.BACKING_OFF},
+    State.CONNECTED: {State.BACKING_OFF},
+    State.BACKING_OFF: {State.CONNECTING},
+}
+
+
+class WorkerLost(Exception):
+    """The stream is of no use any longer; says why."""
+
+
+def back_off_s(failures: int, jitter: float) -> float:
+    """How long to wait after the given number of failures in a row (from 1); `jitter` in [0, 1)."""
+    return min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** (failures - 1)) * (0.5 + jitter / 2)
+
+
+class WorkerConnection:
+    """Owns the channel to one address. `run` keeps it up; requests go through `submit` and `abort`."""
+
+    def __init__(
+        self, address: str, instance: str, texts: TextStore, on_change: Callable[[], None], heartbeat_timeout_s: float
+    ) -> None:
+        self.address = address
+        self.state = State.CONNECTING
+        self.endpoints: tuple[Endpoint, ...] = ()  # the last known, also while the worker is away
+        self._instance = instance
+        self._texts = texts
+        self._on_change = on_change
+        self._heartbeat_timeout_s = heartbeat_timeout_s
+        self._loads: dict[str, pb.EngineLoad] = {}
+        self._inboxes: dict[int, Inbox] = {}
+        self._handles = count(1)
+        self._command = pb.Command()
+        self._to_write = Signal()
+        self._to_learn = Signal()
+        self._heard = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests of this process that the worker has."""
+        return len(self._inboxes)
+
+    def load(self, endpoint: Endpoint) -> Load:
+        """What is known now of one of this worker's endpoints."""
+        load = self._loads.get(str(endpoint.model))
+        if load is None or self.state is not State.CONNECTED:
+            return NOT_READY
+        reported = load.running + load.waiting
+        return Load(load.state == pb.ENGINE_STATE_READY, max(reported, len(self._inboxes)))
+
+    def submit(self, submission: Submission, inbox: Inbox) -> int:
+        """Send a request; what becomes of it arrives in `inbox`. Returns the handle for `abort`."""
+        handle = next(self._handles)
+        self._inboxes[handle] = inbox
+        self._command.submits.append(to_wire(handle, submission))
+        self._to_write.set()
+        return handle
+
+    def abort(self, handle: int) -> None:
+        """End a request. Its last word still arrives in the inbox."""
+        if handle in self._inboxes:
+            self._command.aborts.add(handle=handle)
+            self._to_write.set()
+
+    def forget(self, handle: int) -> None:
+        """Nobody reads this inbox any longer."""
+        self._inboxes.pop(handle, None)
+
+    def withdraw(self, model: str) -> None:
+        """The worker refused requests for this model: take it for not ready until it reports again."""
+        self._loads.pop(model, None)
+        self._to_learn.set()
+
+    async def run(self) -> None:
+        """Connect, and connect again whenever the stream is lost, until cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._session()
+            except* (grpc.aio.AioRpcError, WorkerLost, TimeoutError) as group:
+                failures = 1 if self.state is State.CONNECTED else failures + 1
+                reason = _reason(group.exceptions[0])
+            pause_s = back_off_s(failures, random.random())
+            self._lose()
+            log.warning("worker %s: %s; trying again in %.1f s", self.address, reason, pause_s)
+            await asyncio.sleep(pause_s)
+            self._move(State.CONNECTING)
+
+    def _move(self, state: State) -> None:
+        assert state in MOVES[self.state], f"{self.state} → {state}"
+        self.state = state
+        self._on_change()
+
+    def _lose(self) -> None:
+        """Tell every request that nothing more comes."""
+        inboxes, self._inboxes = self._inboxes, {}
+        self._loads.clear()
+        self._command = pb.Command()
+        for inbox in inboxes.values():
+            inbox.end = End(EndReason.BROKEN_OFF, retryable=True)
+            inbox.signal.set()
+        self._move(State.BACKING_OFF)
+
+    async def _session(self) -> None:
+        """One life of the stream. Always ends by an exception group."""
+        async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
+            stub: WorkerAsyncStub = WorkerStub(channel)
+            async with asyncio.TaskGroup() as tasks:
+                await self._learn(stub)
+                call = stub.Serve()  # type: ignore[call-arg]  # the stubs know the iterator form only
+                await call.write(pb.Command(hello=pb.Hello(protocol=PROTOCOL_VERSION, instance=self._instance)))
+                await _greeted(call)
+                self._heard = asyncio.get_running_loop().time()
+                self._move(State.CONNECTED)
+                log.info("worker %s: connected, serves %s", self.address, ", ".join(self._names()) or "nothing yet")
+                tasks.create_task(self._write(call))
+                tasks.create_task(self._watch_heartbeat())
+                tasks.create_task(self._keep_learning(stub))
+                await self._read(call)
+
+    def _names(self) -> list[str]:
+        return [str(endpoint.model) for endpoint in self.endpoints]
+
+    async def _learn(self, stub: WorkerAsyncStub) -> None:
+        """Ask what the worker serves, and fetch the text sides that are new."""
+        info = await stub.GetInfo(pb.GetInfoRequest(), timeout=ANSWER_TIMEOUT_S)
+        if info.protocol != PROTOCOL_VERSION:
+            raise WorkerLost(f"it speaks protocol {info.protocol}, this gateway {PROTOCOL_VERSION}")
+        self.endpoints = tuple(
+            [e for e in endpoints_of(self.address, info) if await self._texts.ensure(e.tokenizer_digest, stub)]
+        )
+        self._on_change()
+
+    async def _keep_learning(self, stub: WorkerAsyncStub) -> None:
+        while True:
+            await self._to_learn.wait()
+            await self._learn(stub)
+
+    async def _write(self, call: Call) -> None:
+        """Send what has gathered since the last turn of the loop as one message."""
+        while True:
+            await self._to_write.wait()
+            command, self._command = self._command, pb.Command()
+            await call.write(command)
+
+    async def _read(self, call: Call) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            frame = await call.read()
+            if not isinstance(frame, pb.Frame):
+                raise WorkerLost("it ended the stream")
+            self._heard = loop.time()
+            dispatch(frame, self._inboxes)
+            for load in frame.loads:
+                self._report(load)
+
+    def _report(self, load: pb.EngineLoad) -> None:
+        """Take up a load report; only a changed state is news to anybody who waits."""
+        before = self._loads.get(load.model)
+        self._loads[load.model] = load
+        if before is None or before.state != load.state:
+            if load.state == pb.ENGINE_STATE_READY and load.model not in self._names():
+                self._to_learn.set()
+            self._on_change()
+
+    async def _watch_heartbeat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            left_s = self._heard + self._heartbeat_timeout_s - loop.time()
+            if left_s <= 0:
+                break
+            await asyncio.sleep(left_s)
+        raise WorkerLost(f"it was silent for {self._heartbeat_timeout_s:g} s")
+
+
+async def _greeted(call: Call) -> None:
+    """Wait for the worker's Hello. Raises WorkerLost, TimeoutError."""
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        frame = await call.read()
+    if not isinstance(frame, pb.Frame) or not frame.HasField("hello"):
+        raise WorkerLost("it did not say hello")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return _reason(error.exceptions[0])
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"gRPC status {error.code().name}"  # its details may quote anything
+    return str(error) or type(error).__name__
