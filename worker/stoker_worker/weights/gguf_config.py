@@ -25,6 +25,8 @@ def read_config(file: GgufFile) -> ModelConfig:
         raise ModelFileError(
             file.path, f"architecture {architecture!r} is not supported; supported are {', '.join(ARCHITECTURES)}"
         )
+    if Fields(file.path, file.metadata).integer("split.count", 1) > 1:
+        raise ModelFileError(file.path, "is one part of a split model; join the parts with llama-gguf-split --merge")
     fields = Fields(file.path, file.metadata, prefix=f"{architecture}.")
     if fields.integer("expert_count", 0):
         raise ModelFileError(file.path, "mixtures of experts are not supported")

@@ -125,8 +125,6 @@ class _Cursor:
         code, count = self.u32(), self.u64()
         if code == GGUFValueType.STRING:
             return self._strings(count)
-        if code == GGUFValueType.ARRAY:
-            return [self._array() for _ in range(count)]
         return self._scalars(code, count)
 
     def _strings(self, count: int) -> list[str]:

@@ -12,14 +12,14 @@ def merges_from_scores(ids: Mapping[str, int], scores: Sequence[float], mergeabl
     """The merges that lead to the same tokens, the first to apply first.
 
     SentencePiece joins the neighbours whose union has the best score, so every way to halve a token within the vocabulary
-    is a merge, ranked by the score of the whole. Unions of equal score are joined in the order of their halves' ids.
+    is a merge, ranked by the score of the whole. Equal scores go by the id of the whole, then by those of the halves.
 
     ids        token → id
     scores     by id; higher is joined sooner
     mergeable  by id; False for control tokens, bytes and the like, which text never turns into by merging
     """
     ranked = [
-        (-scores[token_id], ids[token[:cut]], ids[token[cut:]])
+        (-scores[token_id], token_id, ids[token[:cut]], ids[token[cut:]])
         for token, token_id in ids.items()
         if mergeable[token_id]
         for cut in range(1, len(token))
@@ -27,7 +27,7 @@ def merges_from_scores(ids: Mapping[str, int], scores: Sequence[float], mergeabl
     ]
     ranked.sort()
     tokens = {token_id: token for token, token_id in ids.items()}
-    return [[tokens[left], tokens[right]] for _, left, right in ranked]
+    return [[tokens[left], tokens[right]] for _, _, left, right in ranked]
 
 
 def spm_normalizer(space_first: bool) -> Json:
