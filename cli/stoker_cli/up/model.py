@@ -25,7 +25,7 @@ def serve_as(path: Path | None, model_id: str | None, aliases: Sequence[str]) ->
     if model_id is None:
         assert path is not None
         name = _slug(path.name.removesuffix(".gguf"))
-        return f"accounts/stoker/models/{name}", (name, *aliases)
+        return f"accounts/local/models/{name}", (name, *aliases)
     return model_id, tuple(aliases)
 
 
@@ -39,5 +39,5 @@ def check_path(path: Path) -> Path:
 
 
 def _slug(name: str) -> str:
-    """`name` as the last part of a model id."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+    """`name` as the last part of a model id; a worker that is given no id makes the same one."""
+    return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.") or "model"

@@ -35,6 +35,8 @@ class Keeper:
         while not self._stopping.is_set():
             began = time.monotonic()
             self._child = await Child.start(self.plan, self._log)
+            if self._stopping.is_set():  # asked while it was being started
+                self._child.terminate()
             code = await self._child.wait()
             if self._stopping.is_set():
                 return
@@ -56,6 +58,7 @@ class Keeper:
         if not done:
             self._announce(f"{self.plan.name} did not finish within {self.plan.grace_s:g} s and is killed")
             self.kill()
+            await asyncio.wait({running})
 
     def kill(self) -> None:
         """End the process at once."""
