@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Any
 
 from stoker_gateway.text.errors import TemplateError
@@ -34,8 +35,11 @@ class ControlTokens:
         texts = sorted(self.ids)
         any_text = _longest_of(texts)
         self._texts = re.compile(f"({any_text})")
-        self._starts = re.compile(f"(?={any_text}).", re.DOTALL)
-        self._heads = re.compile(_longest_of(sorted({text[0] for text in texts})))
+        heads = [(head, [text[1:] for text in group]) for head, group in groupby(texts, itemgetter(0))]
+        self._heads = re.compile(_longest_of([head for head, _ in heads]))
+        # The first characters of control tokens, also of those that overlap.
+        starts = [f"{re.escape(head)}(?={_longest_of(rests)})" for head, rests in heads]
+        self._starts = re.compile("|".join(starts) or "(?!)")
         self._pieces = {text[:end] for text in texts for end in range(1, len(text))}
         self._longest = max(map(len, texts), default=0)
 

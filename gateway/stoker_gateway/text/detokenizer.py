@@ -6,6 +6,9 @@ from typing import Any, Protocol
 
 REPLACEMENT = "\ufffd"
 
+# How a UTF-16 surrogate would start in UTF-8. It is invalid, but Python's decoder waits for the third byte to say so.
+_SURROGATE, _AFTER_SURROGATES = b"\xed\xa0", b"\xee"
+
 
 class Detokenizer(Protocol):
     """One choice's text in the making.
@@ -43,6 +46,8 @@ class ByteDetokenizer:
             data = self._open + b"".join([table[i] for i in ids if i < len(table)])
         text, used = utf_8_decode(data, "replace", False)
         self._open = data[used:]
+        if _SURROGATE <= self._open < _AFTER_SURROGATES:
+            text += self.finish()
         return text
 
     def finish(self) -> str:

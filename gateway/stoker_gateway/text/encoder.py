@@ -36,7 +36,8 @@ class Encoder:
         if any(self.tokenizer.token_to_id(self._names[text]) != token_id for text, token_id in control.ids.items()):
             raise TokenizerError("The tokenizer's added tokens have other ids than its vocabulary gives them.")
         # Any control token's name does, if none of them touches its neighbours; "" if one does.
-        self._anchor = next(iter(self._names.values()), "") if _stand_alone(spec, control) else ""
+        tokens = [token for token in spec["added_tokens"] if token["content"] in control.ids]
+        self._anchor = next(iter(self._names.values()), "") if all(map(_stands_alone, tokens)) else ""
         self._segments = _SegmentCache(_CACHED_CHARS)
 
     def encode(self, text: str, *, mark: str = "", cache_salt: bytes | None = None) -> list[int]:
@@ -128,15 +129,9 @@ class _SegmentCache:
                 self._chars -= len(text)
 
 
-def _stand_alone(spec: Mapping[str, Any], control: ControlTokens) -> bool:
-    """Whether control tokens leave their neighbours alone, so that the text between two can be encoded by itself."""
-    flags = ["lstrip", "rstrip", "single_word"]
-    normalizer = spec["normalizer"]
-    if normalizer is not None and normalizer.get("normalizers") != []:
-        # Such a token is looked for after normalisation, which saw the text before and behind it as one.
-        flags.append("normalized")
-    tokens = [token for token in spec["added_tokens"] if token["content"] in control.ids]
-    return not any(token[flag] for token in tokens for flag in flags)
+def _stands_alone(token: Mapping[str, Any]) -> bool:
+    """Whether an added token leaves its neighbours alone, so that the text next to it can be encoded by itself."""
+    return not (token["lstrip"] or token["rstrip"] or token["single_word"])
 
 
 def _renamed(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -151,9 +146,14 @@ def _renamed(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
         model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
     if "merges" in model:
         model["merges"] = [merge for merge in model["merges"] if not _makes_any_of(merge, names)]
-    added = [{**token, "content": names.get(token["content"], token["content"])} for token in spec["added_tokens"]]
+    added = [_added_as(token, names.get(token["content"])) for token in spec["added_tokens"]]
     nothing = {"post_processor": None, "truncation": None, "padding": None}
     return {**spec, **nothing, "model": model, "added_tokens": added}
+
+
+def _added_as(token: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    # Looked for before normalisation: a name that a normaliser changed would reach the model as text.
+    return token if name is None else {**token, "content": name, "normalized": False}
 
 
 def _makes_any_of(merge: Any, names: Mapping[str, str]) -> bool:

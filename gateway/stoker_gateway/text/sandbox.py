@@ -18,7 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 _MAX_STEPS = 2_000_000
-_MAX_SECONDS = 5.0
+_MAX_SECONDS = 2.0
+_CALL_STEPS = 10
 _MAX_PRODUCT = 1_000_000
 _BOUNDED = "bounded"
 
@@ -78,7 +79,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: TemplateContext, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Call something from a template. A number among the arguments counts as steps: `range`, `ljust`, …"""
-        context.charge(1 + sum([arg for arg in args if type(arg) is int and arg > 0]))
+        context.charge(_CALL_STEPS + sum([arg for arg in args if type(arg) is int and arg > 0]))
         return super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

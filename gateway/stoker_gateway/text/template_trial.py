@@ -15,7 +15,7 @@ from stoker_core.text import TextBundle
 from stoker_gateway.text.errors import TemplateError, UnsafeTemplate
 from stoker_gateway.text.template import ChatTemplate
 
-_CPU_S = 5
+_CPU_S = 2
 _WALL_S = 20.0
 _MEMORY_BYTES = 512 << 20
 

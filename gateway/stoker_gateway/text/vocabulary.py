@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-_SAMPLES = 2048
+_SAMPLES = 1024
 _RUN = 5
 
 
