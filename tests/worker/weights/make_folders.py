@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
+from transformers import LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
+from transformers.models.llama import LlamaForCausalLM
+from transformers.models.mistral import MistralForCausalLM
+from transformers.models.qwen2 import Qwen2ForCausalLM
 
 SIZES = {
     "vocab_size": 96,
@@ -26,6 +29,7 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+CLASSES = {LlamaConfig: LlamaForCausalLM, MistralConfig: MistralForCausalLM, Qwen2Config: Qwen2ForCausalLM}
 FOLDERS: dict[str, tuple[PretrainedConfig, torch.dtype]] = {
     "llama-f32": (LlamaConfig(**SIZES, tie_word_embeddings=True), torch.float32),
     "llama3-bf16": (LlamaConfig(**SIZES, rope_parameters=LLAMA3_ROPE, max_position_embeddings=512), torch.bfloat16),
@@ -39,7 +43,7 @@ def main(root: Path) -> None:
     """Make every folder of FOLDERS under `root`, in shards of 60 kB."""
     torch.manual_seed(0)
     for name, (config, dtype) in FOLDERS.items():
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model = CLASSES[type(config)](config).to(dtype)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter)
         model.save_pretrained(root / name, max_shard_size="60KB")

@@ -58,8 +58,9 @@ class GgufSource:
     @cached_property
     def revision(self) -> str:
         """See WeightSource."""
-        data = self._file.data
-        return fingerprint([data[: self._file.table_bytes].tobytes(), *data_samples(data)])
+        file = self._file
+        starts = (tensor.start for tensor in file.tensors.values())
+        return fingerprint([file.data[: file.table_bytes].tobytes(), *data_samples(file.data, starts)])
 
     @property
     def total_bytes(self) -> int:

@@ -63,7 +63,7 @@ class SafetensorsSource:
             yield read_bytes(path)
         for file in self._files:
             yield file.header
-            yield from data_samples(file.data)
+            yield from data_samples(file.data, (tensor.start for tensor in file.tensors.values()))
 
 
 def _weight_files(folder: Path) -> list[Path]:
