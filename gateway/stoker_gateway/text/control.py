@@ -22,7 +22,8 @@ class ControlTokens:
 
     Messages are guarded by a mark, a character that they do not hold. It breaks every control token's text in them, and
     every trailing piece of one, whose rest the next part of a message may bring. So what rendered text still spells out
-    was written by the template.
+    was written by the template. (One that itself completes a token around a message's words, as `'<|' + role + '|>'`
+    does, means it: what may stand there is for the edge to check.)
     """
 
     def __init__(self, added_tokens: Iterable[Mapping[str, Any]]) -> None:
@@ -112,7 +113,7 @@ def _strings_in(values: Sequence[Any]) -> list[str]:
 
 
 def _longest_of(words: Sequence[str]) -> str:
-    """A regular expression for the longest of some sorted words, branching like a trie; it matches nothing if there are none."""
+    """A regular expression for the longest of some sorted words, branching like a trie; for none it never matches."""
     if not words:
         return "(?!)"
     # Of sorted words the first and the last differ the earliest.

@@ -13,13 +13,13 @@ _SURROGATE, _AFTER_SURROGATES = b"\xed\xa0", b"\xee"
 class Detokenizer(Protocol):
     """One choice's text in the making.
 
-    The text is what follows a prompt: a leading space of the first token is kept. Ids that the vocabulary lacks have no text.
+    The text is what follows a prompt: a leading space of the first token is kept. Ids outside the vocabulary have none.
     """
 
     def push(self, ids: Sequence[int]) -> str:
         """Take more ids; returns the text that is certain now, whole characters only.
 
-        Bytes that can no longer become UTF-8 are U+FFFD, one for each maximal part of a character as Unicode recommends.
+        Bytes that can no longer become UTF-8 are U+FFFD, one for each maximal part of a character (Unicode, 3.9).
         """
         ...
 

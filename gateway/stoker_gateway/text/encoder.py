@@ -19,8 +19,8 @@ _CACHED_CHARS = 2_000_000
 class Encoder:
     """A tokenizer that cannot make a control token out of ordinary text.
 
-    Each control token goes by an unguessable name in the tokenizer's vocabulary, so nothing that a user types matches it.
-    Rendered text is split at control tokens and those are put in under that name, which leaves everything else about the
+    Each control token goes by an unguessable name in the tokenizer's vocabulary: nothing that a user types matches it.
+    Rendered text is split at control tokens and those are put in under that name, which leaves all else about the
     tokenizer as it was: what a token does to the whitespace next to it, prefix spaces, normalisation.
 
     tokenizer  the renamed `tokenizers.Tokenizer`; ids are the original ones

@@ -35,7 +35,7 @@ class ModelText:
 
     @classmethod
     def from_bundle(cls, bundle: TextBundle) -> "ModelText":
-        """Raises TokenizerError for a tokenizer that cannot be loaded, TemplateError for a template that does not compile.
+        """Raises TokenizerError for a tokenizer that does not load, TemplateError for a template that does not compile.
 
         Templates are not tried here: await `verify_template` before a client's messages reach one.
         """
@@ -43,7 +43,7 @@ class ModelText:
         try:
             control = ControlTokens(bundle.tokenizer["added_tokens"])
             return cls(bundle, control, Encoder(bundle.tokenizer, control), template)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise TokenizerError(f"The model's tokenizer.json is malformed: {error!r}") from error
 
     def _read_vocabulary(self, spec: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class ModelText:
         """Token ids of a chat. Control tokens inside any string that is given here are ordinary text.
 
         extra       further variables of the template, such as `documents` or `enable_thinking`
-        cache_salt  chats under one salt share the work of encoding what they have in common; None: no chat learns of others
+        cache_salt  chats under one salt share the work of encoding what they have in common; None: nothing is shared
         Raises TemplateError with a sentence for the client, TokenizerError for lone surrogates.
         """
         given: list[Any] = [messages, tools, dict(extra)]

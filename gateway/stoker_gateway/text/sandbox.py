@@ -50,7 +50,7 @@ class TemplateContext(Context):
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Compiles chat templates. Compiling runs no part of a template, and what is compiled accounts for its loops and calls.
+    """Compiles chat templates. Compiling runs no part of one, and what is compiled accounts for its loops and calls.
 
     Differences from Hugging Face's: `{% generation %}` only marks what it encloses, and `lipsum` is missing.
     """
@@ -71,7 +71,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         self.globals["namespace"] = _PlainNamespace
 
     def chat_template(self, source: str) -> Template:
-        """Compile a template. Raises jinja2's TemplateError, or what Python says of source that is nested too deeply."""
+        """Compile a template. Raises jinja2's TemplateError, or what Python says of too deeply nested source."""
         tree = self.parse(source)
         for loop in list(tree.find_all(nodes.For)):
             loop.iter = nodes.Filter(loop.iter, _BOUNDED, [], [], None, None, lineno=loop.lineno)
@@ -94,7 +94,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _NothingFolded(CodeGenerator):
-    """Leaves every expression for rendering, where it is bounded; jinja2 would evaluate constant ones while compiling."""
+    """Leaves all expressions for rendering, where they are bounded; jinja2 would evaluate some while compiling."""
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
         if not isinstance(node, nodes.Const | nodes.TemplateData):
@@ -103,7 +103,7 @@ class _NothingFolded(CodeGenerator):
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` encloses what the assistant says: of use in training, transparent here."""
+    """`{% generation %}…{% endgeneration %}` encloses what the assistant says; it is of use in training only."""
 
     tags = {"generation"}  # noqa: RUF012, jinja2 reads it from the class
 

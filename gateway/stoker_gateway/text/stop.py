@@ -20,7 +20,7 @@ class StopMatcher:
     def push(self, text: str) -> tuple[str, bool]:
         """Take more text; returns what may be emitted now and whether a stop was hit, then or earlier.
 
-        Held back is the longest suffix that may yet become a stop. The stop itself and what follows it are never emitted.
+        Held back is the longest suffix that may yet become a stop. The stop and what follows it are never emitted.
         """
         if self._stopped:
             return "", True

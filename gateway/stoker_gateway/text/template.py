@@ -27,7 +27,7 @@ def local_time() -> datetime:
 
 
 class ChatTemplate:
-    """A model's chat templates, compiled. Compiling runs nothing of them, and rendering is bounded in steps, time and size."""
+    """A model's chat templates, compiled; that runs nothing of them. Rendering is bounded in steps, time and size."""
 
     def __init__(self, bundle: TextBundle, *, now: Callable[[], datetime] = local_time) -> None:
         """Raises TemplateError for source that is no template."""

@@ -36,6 +36,7 @@ async def verify_template(bundle: TextBundle) -> None:
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         __name__,
         stdin=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ _RUN = 5
 
 
 def token_bytes(decoder: Any, tokens: Sequence[str | None]) -> list[bytes] | None:
-    """The bytes that each token stands for, as the `decoder` of a tokenizer.json spells them; b"" where there is no token.
+    """The bytes that each token stands for under the `decoder` of a tokenizer.json; b"" where there is no token.
 
     None for a decoder whose tokens have no bytes of their own. Trimming at the start of a text is left out: what a
     table is used for follows a prompt.
