@@ -22,7 +22,7 @@ Break = Callable[[Path], None]
 
 def cut(size: int) -> Break:
     """Keep the first `size` bytes; a negative size leaves so many off."""
-    return lambda path: path.write_bytes(path.read_bytes()[:size])  # type: ignore[func-returns-value]
+    return lambda path: path.write_bytes(path.read_bytes()[:size])
 
 
 def overwrite(at: int, data: bytes) -> Break:
@@ -80,12 +80,15 @@ def test_broken_gguf_files(breaks: Break, words: str, write_gguf: WriteGguf) -> 
         ({"metadata": {"split.count": 3}}, "is one part of a split model"),
         ({"metadata": {"llama.block_count": None}}, "llama.block_count is missing"),
         ({"metadata": {"llama.block_count": 3}}, "tensor model.layers.2.input_layernorm.weight is missing"),
+        ({"metadata": {"llama.block_count": 2**32 - 1}}, "tensor model.layers.2.input_layernorm.weight is missing"),
+        ({"tensors": {"rope_freqs.weight": np.ones(8, np.float32)}}, "tensor rope_freqs has shape [8]"),
         ({"metadata": {"llama.attention.head_count": [8, 8]}}, "llama.attention.head_count must be a whole number"),
         ({"metadata": {"llama.attention.head_count_kv": 3}}, "heads must be a multiple of KV heads"),
         (
             {"metadata": {"llama.attention.key_length": 16}},
             "q_proj.weight has shape [256, 256]; the configuration says",
         ),
+        ({"metadata": {"llama.rope.dimension_count": 64}}, "64 of a head's 32 dimensions cannot rotate"),
         ({"metadata": {"llama.rope.scaling.type": "su"}}, "llama.rope.scaling.type must be one of none, linear"),
         ({"metadata": {"general.alignment": "wide"}}, "general.alignment must be a positive number"),
         ({"tensors": {"token_embd.weight": None}}, "tensor token_embd.weight is missing"),
@@ -140,7 +143,7 @@ def edit_first_tensor(key: str, value: object) -> Break:
 
 
 def rewrite(name: str, text: str) -> Break:
-    return lambda folder: (folder / name).write_text(text)  # type: ignore[func-returns-value]
+    return lambda folder: (folder / name).write_text(text)
 
 
 def remove(name: str) -> Break:
@@ -149,6 +152,10 @@ def remove(name: str) -> Break:
 
 FOLDER_BREAKS: dict[str, tuple[Break, str]] = {
     "gone": (shutil.rmtree, "there is no such file"),
+    "an architecture that is no name": (
+        rewrite("config.json", '{"architectures": [[]]}'),
+        "architecture [] is not supp",
+    ),
     "no config": (remove("config.json"), "config.json: is missing from the model folder"),
     "bad JSON in config": (rewrite("config.json", "{'a': 1}"), "config.json: is not valid JSON"),
     "config is a list": (rewrite("config.json", "[]"), "config.json: must hold a JSON object"),
@@ -160,13 +167,13 @@ FOLDER_BREAKS: dict[str, tuple[Break, str]] = {
         "must be a file of this fold",
     ),
     "index lists a tensor that is nowhere": (
-        edit_header(lambda header: header.pop(next(k for k in header if k != "__metadata__"))),  # type: ignore[arg-type,return-value]
+        edit_header(lambda header: header.pop(next(k for k in header if k != "__metadata__"))),
         "is missing, model.safetensors.index.json says that it is here",
     ),
     "no weights": (
         lambda folder: [p.unlink() for p in folder.glob("*safetensors*")],
         "holds neither model.safetensors",
-    ),  # type: ignore[dict-item,return-value]
+    ),
     "pickles only": (pickled, "pickled weights (pytorch_model.bin); only safetensors and GGUF are read"),
     "a shard is gone": (on_shard(Path.unlink), "this shard is missing"),
     "an empty shard": (on_shard(cut(0)), "is empty"),

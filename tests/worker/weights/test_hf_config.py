@@ -130,6 +130,7 @@ def test_what_a_configuration_means(extra: dict[str, Any], expected: dict[str, A
         ({"hidden_size": "64"}, "hidden_size must be a whole number from 1, it is '64'"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be a whole number from 1"),
         ({"num_attention_heads": True}, "num_attention_heads must be a whole number"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps must be a number"),
         ({"rms_norm_eps": float("nan")}, "rms_norm_eps must be a number"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false"),
         ({"rope_scaling": "linear"}, "rope_scaling must be an object"),

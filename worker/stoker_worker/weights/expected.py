@@ -25,25 +25,36 @@ def expected_tensors(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
 
 def check_tensors(path: Path, config: ModelConfig, shapes: Mapping[str, Shape]) -> None:
     """Raise ModelFileError unless `shapes` has each expected tensor in its shape, and nothing else that matters."""
+    _check_heads(path, config)
+    expected = set()
+    for name, shape in expected_tensors(config):  # ends at the first that is missing, however many layers are claimed
+        if name not in shapes:
+            raise ModelFileError(path, f"tensor {name} is missing; the file is incomplete or its configuration wrong")
+        _check_shape(path, name, shapes[name], shape)
+        expected.add(name)
+    if ROPE_FREQS in shapes:
+        _check_shape(path, ROPE_FREQS, shapes[ROPE_FREQS], ((config.rope_dim or config.head_dim) // 2,))
+    for name in shapes:
+        if name not in expected and not _harmless(name):
+            raise ModelFileError(
+                path, f"tensor {name} belongs to no {config.architecture} model that is supported; it would be ignored"
+            )
+
+
+def _check_shape(path: Path, name: str, found: Shape, expected: Shape) -> None:
+    if found != expected:
+        raise ModelFileError(path, f"tensor {name} has shape {list(found)}; the configuration says {list(expected)}")
+
+
+def _check_heads(path: Path, config: ModelConfig) -> None:
     if config.num_heads % config.num_kv_heads or config.head_dim % 2:
         raise ModelFileError(
             path,
             f"{config.num_heads} heads of {config.head_dim} do not go with {config.num_kv_heads} KV heads; "
             "heads must be a multiple of KV heads, and of an even size",
         )
-    expected = dict(expected_tensors(config))
-    for name, shape in expected.items():
-        if name not in shapes:
-            raise ModelFileError(path, f"tensor {name} is missing; the file is incomplete or its configuration wrong")
-        if shapes[name] != shape:
-            raise ModelFileError(
-                path, f"tensor {name} has shape {list(shapes[name])}; the configuration says {list(shape)}"
-            )
-    for name in shapes:
-        if name not in expected and not _harmless(name):
-            raise ModelFileError(
-                path, f"tensor {name} belongs to no {config.architecture} model that is supported; it would be ignored"
-            )
+    if config.rope_dim % 2 or not 0 <= config.rope_dim <= config.head_dim:
+        raise ModelFileError(path, f"{config.rope_dim} of a head's {config.head_dim} dimensions cannot rotate")
 
 
 def _layer_tensors(config: ModelConfig) -> Iterator[tuple[str, Shape]]:

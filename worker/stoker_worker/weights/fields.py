@@ -43,7 +43,7 @@ class Fields:
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if not _is_number(value):
             raise self.wrong(key, "a number")
         return float(value)
 
@@ -71,9 +71,16 @@ class Fields:
     def numbers(self, key: str) -> tuple[float, ...]:
         """A list of numbers; empty if there is none."""
         values = self.array(key)
-        if not all(isinstance(value, int | float) for value in values):
+        if not all(map(_is_number, values)):
             raise self.wrong(key, "a list of numbers")
-        return tuple(float(value) for value in values)
+        return tuple(map(float, values))
+
+    def strings(self, key: str) -> list[str]:
+        """A list of strings; empty if there is none."""
+        values = self.array(key)
+        if not all(isinstance(value, str) for value in values):
+            raise self.wrong(key, "a list of strings")
+        return values
 
     def child(self, key: str) -> "Fields":
         """A nested document; empty if there is none."""
@@ -97,3 +104,10 @@ class Fields:
         if default is None:
             raise ModelFileError(self.path, f"{self._name(key)} is missing")
         return default
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a float can hold it: JSON knows NaN and whole numbers of any length."""
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64

@@ -72,7 +72,7 @@ class _Vocabulary:
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
-        self.tokens: list[str] = fields.array("tokens")
+        self.tokens = fields.strings("tokens")
         if not self.tokens:
             raise ModelFileError(fields.path, "tokenizer.ggml.tokens is missing: the file holds no tokenizer")
         self.types: list[int] = fields.array("token_type") or [TokenType.NORMAL] * len(self.tokens)
@@ -119,14 +119,16 @@ def _bpe_style(fields: Fields) -> BpeStyle:
 
 
 def _byte_level_bpe(vocabulary: _Vocabulary, style: BpeStyle) -> Json:
-    merges = vocabulary.fields.array("merges")
+    merges = [merge.split(" ", 1) for merge in vocabulary.fields.strings("merges")]
     if not merges:
         raise ModelFileError(vocabulary.fields.path, "tokenizer.ggml.merges is missing")
+    if any(len(merge) != 2 for merge in merges):
+        raise vocabulary.fields.wrong("merges", "a list of pairs, their halves parted by a space")
     model = {
         "type": "BPE",
         "ignore_merges": style.ignore_merges,
         "vocab": vocabulary.ids(),
-        "merges": [merge.split(" ", 1) for merge in merges],
+        "merges": merges,
     }
     normalizer = {"type": style.normalizer} if style.normalizer else None
     return _tokenizer(vocabulary, normalizer, style.pre_tokenizer(), model, byte_level())

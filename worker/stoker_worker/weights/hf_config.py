@@ -71,11 +71,11 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def _family(fields: Fields) -> _Family:
-    architectures = fields.array("architectures")
+    architectures = [str(name) for name in fields.array("architectures")]
     for name in architectures:
         if name in _FAMILIES:
             return _FAMILIES[name]
-    shown = ", ".join(map(str, architectures)) or "none"
+    shown = ", ".join(architectures) or "none"
     raise ModelFileError(fields.path, f"architecture {shown} is not supported; supported are {', '.join(_FAMILIES)}")
 
 
