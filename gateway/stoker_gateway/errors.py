@@ -126,7 +126,7 @@ class Row:
 
 
 TABLE: dict[type[ApiError], Row] = {
-    InvalidRequest: Row(400, "invalid_request_error"),
+    InvalidRequest: Row(400, "invalid_request_error", "invalid_value"),
     ContextLengthExceeded: Row(400, "invalid_request_error", "context_length_exceeded"),
     BodyTooLarge: Row(413, "invalid_request_error", "request_too_large"),
     Unauthorized: Row(401, "invalid_request_error", "invalid_api_key"),

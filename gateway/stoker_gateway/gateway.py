@@ -17,18 +17,19 @@ from stoker_gateway.settings import Settings
 from stoker_gateway.workers.held import HeldQueue
 from stoker_gateway.workers.pool import WorkerPool
 from stoker_gateway.workers.signal import Signal
+from stoker_gateway.workers.texts import TextStore
 
 
 class Gateway:
     """The state of a process. Use as `async with`: entering connects to workers, leaving makes usage safe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, texts: TextStore) -> None:
         """Open the files that settings name. Raises SettingsError."""
         self.settings = settings
         self.auth = Authenticator(settings.keys_file)
         self.secret = _secret(settings)
         self.held = HeldQueue(settings.limits.max_held)
-        self.pool = WorkerPool(settings, self.held)
+        self.pool = WorkerPool(settings, self.held, texts)
         self.metrics = Metrics()
         self.tracer = tracer_for(settings.otlp_endpoint)
         self.in_flight = 0

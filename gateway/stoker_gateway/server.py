@@ -16,6 +16,7 @@ from stoker_gateway.app import App
 from stoker_gateway.errors import SettingsError
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.settings import Settings
+from stoker_gateway.workers.texts import TextStore
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -45,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with Gateway(settings) as gateway:
+    async with Gateway(settings, TextStore()) as gateway:
         server = make_server(App(gateway), settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,7 +23,7 @@ class CompletionRequest(CommonFields, kw_only=True, forbid_unknown_fields=True):
 
 
 def prompts_of(request: CompletionRequest) -> list[Prompt]:
-    """The prompts, each a text or token ids. Raises InvalidRequest for a mixed list, an empty prompt or too many."""
+    """The prompts, each a text or token ids. Raises InvalidRequest for a mixed list or too many."""
     given = request.prompt
     if isinstance(given, str):
         return [given]
@@ -34,8 +34,6 @@ def prompts_of(request: CompletionRequest) -> list[Prompt]:
         raise _mixed()
     if len(prompts) * (request.n or 1) > MAX_PROMPTS:
         raise _invalid(f"Too many choices in one request: prompts times 'n' may be {MAX_PROMPTS}.", "too_many_choices")
-    if any(isinstance(item, list) and not item for item in prompts):
-        raise _invalid("A prompt of token ids must not be empty.", "empty_array")
     return prompts
 
 

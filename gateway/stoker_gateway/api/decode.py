@@ -8,7 +8,7 @@ import msgspec
 from stoker_gateway.api.chat import ChatRequest, Role
 from stoker_gateway.api.common import CommonFields
 from stoker_gateway.api.completions import CompletionRequest
-from stoker_gateway.api.fields import refuse_unsupported
+from stoker_gateway.api.fields import UNSUPPORTED, refuse_unsupported
 from stoker_gateway.errors import InvalidRequest
 
 R = TypeVar("R", bound=CommonFields)
@@ -47,9 +47,9 @@ def _check_together(request: CommonFields) -> None:
     if request.top_logprobs is not None and request.logprobs is not True:
         raise InvalidRequest("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
     if isinstance(request, ChatRequest) and request.echo:
-        raise InvalidRequest("'echo' is not supported on chat; use completions.", param="echo")
+        raise InvalidRequest("'echo' is not supported on chat; use completions.", param="echo", code=UNSUPPORTED)
     if isinstance(request, CompletionRequest) and request.best_of not in (None, request.n or 1):
-        raise InvalidRequest("'best_of' must equal 'n' here.", param="best_of", code="unsupported_parameter")
+        raise InvalidRequest("'best_of' must equal 'n' here.", param="best_of", code=UNSUPPORTED)
 
 
 # ------------------------------------------------------------------- msgspec's sentences in the API's words

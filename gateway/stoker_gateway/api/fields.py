@@ -9,6 +9,8 @@ from msgspec import UNSET
 from stoker_gateway.api.common import CommonFields
 from stoker_gateway.errors import InvalidRequest
 
+UNSUPPORTED = "unsupported_parameter"
+
 # Hints, storage and routing wishes: an answer without them is a correct answer. Named in the response's header.
 NO_EFFECT = (
     "metadata",
@@ -74,7 +76,7 @@ def refuse_unsupported(request: CommonFields) -> None:
     for name, refusal in REFUSED.items():
         value = getattr(request, name, UNSET)
         if value is not UNSET and not refusal.is_off(value):
-            raise InvalidRequest(refusal.reason, param=name, code="unsupported_parameter")
+            raise InvalidRequest(refusal.reason, param=name, code=UNSUPPORTED)
 
 
 def without_effect(request: CommonFields) -> list[str]:

@@ -51,13 +51,13 @@ MOVES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What every job of one HTTP request has in common. `deadline` is on the loop's clock, in seconds."""
+    """What every job of one HTTP request has in common. `deadline_s` is on the loop's clock."""
 
     principal: Principal
     model: Variant
     traceparent: str
     region: str
-    deadline: float
+    deadline_s: float
     signal: Signal
     record: Callable[[UsageEvent], None]
 
@@ -172,7 +172,7 @@ class Job:
             traceparent=self._owner.traceparent,
             model=str(endpoint.model),
             plan=self.plan,
-            time_left_ms=max(1, int((self._owner.deadline - now) * 1000)),
+            time_left_ms=max(1, int((self._owner.deadline_s - now) * 1000)),
             delivered=self._delivered(),
         )
         inbox = Inbox(self._owner.signal)

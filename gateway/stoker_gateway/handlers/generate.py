@@ -39,13 +39,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as far as its head tells. `began_s` is on the loop's clock."""
+    """One request as far as its head tells. Times are on the loop's clock."""
 
     exchange: Exchange
     request_id: str
     principal: Principal
     traceparent: str
     began_s: float
+    deadline_s: float
+
+    def timeout(self) -> asyncio.Timeout:
+        """Ends what takes longer than the request may, by TimeoutError."""
+        return asyncio.timeout_at(self.deadline_s + DEADLINE_GRACE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,10 @@ class Generate(Generic[R]):
         principal = gateway.auth.principal(exchange.header)
         gateway.enter()
         span = gateway.tracer.edge(traceparent(exchange.header(b"traceparent")))
-        call = Call(exchange, request_id, principal, span.traceparent, asyncio.get_running_loop().time())
+        began_s = asyncio.get_running_loop().time()
+        deadline_s = began_s + gateway.settings.limits.request_timeout_s
         try:
-            async with asyncio.timeout(gateway.settings.limits.request_timeout_s + DEADLINE_GRACE_S):
-                await self._serve(call)
+            await self._serve(Call(exchange, request_id, principal, span.traceparent, began_s, deadline_s))
         except TimeoutError:
             raise DeadlineExceeded("The request took longer than this gateway allows. Ask for fewer tokens.") from None
         finally:
@@ -92,16 +97,17 @@ class Generate(Generic[R]):
 
     async def _serve(self, call: Call) -> None:
         gateway, front = self._gateway, self._front
-        body = await call.exchange.read_body(gateway.settings.limits.max_body_bytes)
-        long = len(body) > LONG_BODY_BYTES
-        request = await _off_loop_if(long, decode, front.decoder, body)
-        target = await self._target(request.model)
+        async with call.timeout():
+            body = await call.exchange.read_body(gateway.settings.limits.max_body_bytes)
+            long = len(body) > LONG_BODY_BYTES
+            request = await _off_loop_if(long, decode, front.decoder, body)
+            target = await self._target(request.model)
         salt = cache_salt(gateway.secret, call.principal.account, request.prompt_cache_isolation_key or "")
         prompts = await _off_loop_if(long, front.prompts, request, target.text, salt)
         plans = _plans(request, prompts, target.facts, salt, front.param)
         run = self._run(call, target, plans, prompts)
         call.exchange.on_closed(run.client_gone)
-        async with run:
+        async with run, call.timeout():
             await run.accepted()
             reply = self._reply(call, request, target, plans[0])
             await (reply_stream if request.stream else reply_whole)(call.exchange, run, reply, front)
@@ -117,9 +123,14 @@ class Generate(Generic[R]):
     def _run(self, call: Call, target: Target, plans: Sequence[Plan], prompts: Sequence[TokenPrompt]) -> Run:
         gateway, limits = self._gateway, self._gateway.settings.limits
         signal = Signal()
-        deadline = call.began_s + limits.request_timeout_s
         owner = Owner(
-            call.principal, target.variant, call.traceparent, gateway.settings.region, deadline, signal, gateway.record
+            principal=call.principal,
+            model=target.variant,
+            traceparent=call.traceparent,
+            region=gateway.settings.region,
+            deadline_s=call.deadline_s,
+            signal=signal,
+            record=gateway.record,
         )
         jobs = []
         for i, (made, prompt) in enumerate(zip(plans, prompts, strict=True)):

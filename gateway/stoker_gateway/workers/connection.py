@@ -6,11 +6,12 @@ import random
 from collections.abc import Callable
 from enum import Enum
 from itertools import count
+from typing import TYPE_CHECKING
 
 import grpc
 
 from stoker.worker.v1 import worker_pb2 as pb
-from stoker.worker.v1.worker_pb2_grpc import WorkerAsyncStub, WorkerStub
+from stoker.worker.v1.worker_pb2_grpc import WorkerStub
 from stoker_core.names import PROTOCOL_VERSION
 from stoker_gateway.routing.choose import NOT_READY, Load
 from stoker_gateway.routing.table import Endpoint
@@ -21,14 +22,17 @@ from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.submit import Submission, to_wire
 from stoker_gateway.workers.texts import TextStore
 
+if TYPE_CHECKING:  # exist in the type stubs only
+    from stoker.worker.v1.worker_pb2_grpc import WorkerAsyncStub
+
+    Call = grpc.aio.StreamStreamCall[pb.Command, pb.Frame]
+
 FIRST_BACK_OFF_S = 0.1
 LAST_BACK_OFF_S = 5.0
 ANSWER_TIMEOUT_S = 10.0  # for GetInfo and the Hello
 CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.use_local_subchannel_pool", 1))
 
 log = logging.getLogger(__name__)
-
-Call = grpc.aio.StreamStreamCall[pb.Command, pb.Frame]
 
 
 class State(Enum):
@@ -162,7 +166,7 @@ class WorkerConnection:
     def _names(self) -> list[str]:
         return [str(endpoint.model) for endpoint in self.endpoints]
 
-    async def _learn(self, stub: WorkerAsyncStub) -> None:
+    async def _learn(self, stub: "WorkerAsyncStub") -> None:
         """Ask what the worker serves, and fetch the text sides that are new."""
         info = await stub.GetInfo(pb.GetInfoRequest(), timeout=ANSWER_TIMEOUT_S)
         if info.protocol != PROTOCOL_VERSION:
@@ -172,19 +176,19 @@ class WorkerConnection:
         )
         self._on_change()
 
-    async def _keep_learning(self, stub: WorkerAsyncStub) -> None:
+    async def _keep_learning(self, stub: "WorkerAsyncStub") -> None:
         while True:
             await self._to_learn.wait()
             await self._learn(stub)
 
-    async def _write(self, call: Call) -> None:
+    async def _write(self, call: "Call") -> None:
         """Send what has gathered since the last turn of the loop as one message."""
         while True:
             await self._to_write.wait()
             command, self._command = self._command, pb.Command()
             await call.write(command)
 
-    async def _read(self, call: Call) -> None:
+    async def _read(self, call: "Call") -> None:
         loop = asyncio.get_running_loop()
         while True:
             frame = await call.read()
@@ -214,7 +218,7 @@ class WorkerConnection:
         raise WorkerLost(f"it was silent for {self._heartbeat_timeout_s:g} s")
 
 
-async def _greeted(call: Call) -> None:
+async def _greeted(call: "Call") -> None:
     """Wait for the worker's Hello. Raises WorkerLost, TimeoutError."""
     async with asyncio.timeout(ANSWER_TIMEOUT_S):
         frame = await call.read()

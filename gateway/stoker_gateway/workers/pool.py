@@ -16,9 +16,9 @@ from stoker_gateway.workers.texts import TextStore
 class WorkerPool:
     """Owns the connections, and makes a new table whenever one of them changes."""
 
-    def __init__(self, settings: Settings, held: HeldQueue) -> None:
+    def __init__(self, settings: Settings, held: HeldQueue, texts: TextStore) -> None:
         self.table = RoutingTable()
-        self.texts = TextStore()
+        self.texts = texts
         self._held = held
         self._aliases = settings.aliases
         instance = secrets.token_hex(8)
