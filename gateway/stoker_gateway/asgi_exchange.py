@@ -78,9 +78,9 @@ class AsgiExchange:
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, data: bytes) -> None:
-        """See `Exchange`."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def write(self, data: bytes) -> Awaitable[None]:
+        """See `Exchange`. Hands out the server's own awaitable: one frame less per token."""
+        return self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:
         """See `Exchange`."""

@@ -1,6 +1,6 @@
 """What a handler sees of an HTTP request: the seam between handlers and whatever serves sockets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -55,7 +55,7 @@ class Exchange(Protocol):
         """Status and headers of a streamed answer."""
         ...
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Awaitable[None]:
         """A piece of a streamed answer; waits while the client reads more slowly than we write."""
         ...
 

@@ -80,6 +80,7 @@ def make_server(app: App, settings: Settings) -> Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.limits.drain_timeout_s)),
     )

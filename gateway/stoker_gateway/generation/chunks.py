@@ -70,7 +70,7 @@ class ChunkWriter:
         """Everything the choices have gathered since the last call."""
         pieces = []
         for position, choice in enumerate(self._choices):
-            if choice.has_news:
+            if choice.text or choice.scores:
                 pieces.append(self._piece(position, choice))
             if choice.finish is not None and choice.index in self._open and len(self._open) > 1:
                 self._open.discard(choice.index)

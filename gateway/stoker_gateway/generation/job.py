@@ -21,7 +21,7 @@ from stoker_gateway.generation.plan import Plan
 from stoker_gateway.routing.choose import choose, routing_key
 from stoker_gateway.routing.table import Endpoint, Variant
 from stoker_gateway.workers.connection import WorkerConnection
-from stoker_gateway.workers.inbox import End, EndReason, Inbox, Refusal, RefusalReason
+from stoker_gateway.workers.inbox import End, EndReason, Inbox, Refusal, RefusalReason, TopLogprobs
 from stoker_gateway.workers.pool import WorkerPool
 from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.submit import Delivered, Submission
@@ -51,13 +51,14 @@ MOVES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What every job of one HTTP request has in common. `deadline_s` is on the loop's clock."""
+    """What every job of one HTTP request has in common. `deadline_s` is on `clock`, the loop's."""
 
     principal: Principal
     model: Variant
     traceparent: str
     region: str
     deadline_s: float
+    clock: Callable[[], float]
     signal: Signal
     record: Callable[[UsageEvent], None]
 
@@ -91,32 +92,27 @@ class Job:
         self._refused_by: set[str] = set()
         self._outcome = Outcome.COMPLETED
 
-    @property
-    def done(self) -> bool:
-        """Nothing more comes."""
-        return self.state is State.DONE
-
-    @property
-    def unplaced(self) -> bool:
-        """It waits for a worker."""
-        return self.state is State.UNPLACED
-
-    def advance(self, now: float) -> None:
-        """Take in what has happened. Raises ApiError when the request cannot be fulfilled."""
-        if self.state is State.UNPLACED:
-            self._place(now)
-            return
+    def advance(self) -> None:
+        """Take in what has happened; once per token, so kept short. Raises ApiError if the request cannot be fulfilled."""
         attempt = self._attempt
         if attempt is None:
+            if self.state is State.UNPLACED:
+                self._place()
             return
         inbox = attempt.inbox
         if inbox.accepted and not attempt.started_unix_ms:
             self._accept(attempt)
-        self._feed(inbox)
+        if inbox.prompt_logprobs is not None:
+            self._echo(inbox.prompt_logprobs)
+            inbox.prompt_logprobs = None
+        if inbox.deltas:
+            deltas, inbox.deltas = inbox.deltas, []
+            for delta in deltas:
+                self.choices[delta.choice].feed(delta)
         if inbox.refusal is not None:
-            self._drop(attempt, inbox.refusal, now)
+            self._drop(attempt, inbox.refusal)
         elif inbox.end is not None:
-            self._ended(attempt, inbox.end, now)
+            self._ended(attempt, inbox.end)
         elif self.plan.stop_strings and self.state is State.RUNNING and self._cut_here():
             self.stop(Outcome.COMPLETED)
 
@@ -143,14 +139,14 @@ class Job:
 
     # ------------------------------------------------------------------------------------------- placing
 
-    def _place(self, now: float) -> None:
+    def _place(self) -> None:
         """Submit to the best ready worker; stay unplaced if there is none. Raises ApiError if waiting has no point."""
         endpoints = self._endpoints()
         loads = self._pool.loads(endpoints)
         key = routing_key(self.plan.prompt_ids, self.plan.cache_salt) if len(endpoints) > 1 else b""
         chosen = choose(endpoints, key, loads, excluded=self._refused_by, region=self._owner.region)
         if chosen is not None:
-            self._submit(chosen, now)
+            self._submit(chosen)
         elif self.accepted:
             raise WorkerFailed("The worker broke off, and no other could continue. Send the request again.")
         elif self._refused_by:
@@ -163,7 +159,7 @@ class Job:
         variants = entry.variants if entry else ()
         return next((variant.endpoints for variant in variants if variant.model == wanted), ())
 
-    def _submit(self, endpoint: Endpoint, now: float) -> None:
+    def _submit(self, endpoint: Endpoint) -> None:
         connection = self._pool.connection(endpoint.address)
         submission = Submission(
             request_id=self.request_id,
@@ -172,7 +168,7 @@ class Job:
             traceparent=self._owner.traceparent,
             model=str(endpoint.model),
             plan=self.plan,
-            time_left_ms=max(1, int((self._owner.deadline_s - now) * 1000)),
+            time_left_ms=max(1, int((self._owner.deadline_s - self._owner.clock()) * 1000)),
             delivered=self._delivered(),
         )
         inbox = Inbox(self._owner.signal)
@@ -197,20 +193,16 @@ class Job:
         if self.state is State.SUBMITTED:
             self._move(State.RUNNING)
 
-    def _feed(self, inbox: Inbox) -> None:
-        if inbox.prompt_logprobs is not None:
-            if self.attempts == 1:
-                for choice in self.choices:
-                    choice.echo_scores(inbox.prompt_logprobs)
-            inbox.prompt_logprobs = None
-        for delta in inbox.take():
-            self.choices[delta.choice].feed(delta)
+    def _echo(self, prompt: TopLogprobs) -> None:
+        if self.attempts == 1:  # a later attempt says the same again
+            for choice in self.choices:
+                choice.echo_scores(prompt)
 
     def _cut_here(self) -> bool:
         """Every choice has ended, some by a stop string that the worker does not know of."""
         return all(choice.finish for choice in self.choices) and any(choice.cut_here for choice in self.choices)
 
-    def _drop(self, attempt: Attempt, refusal: Refusal, now: float) -> None:
+    def _drop(self, attempt: Attempt, refusal: Refusal) -> None:
         """The worker refused: another one, or later, or never."""
         self._attempt = None
         if self.state is State.SETTLING:
@@ -223,9 +215,9 @@ class Job:
             attempt.connection.withdraw(str(attempt.endpoint.model))
         else:
             raise _refusal_error(refusal)
-        self._place(now)
+        self._place()
 
-    def _ended(self, attempt: Attempt, end: End, now: float) -> None:
+    def _ended(self, attempt: Attempt, end: End) -> None:
         if end.reason is EndReason.FINISHED or self.state is State.SETTLING:
             self._close(attempt, self._outcome)
             self._move(State.DONE)
@@ -237,13 +229,13 @@ class Job:
             self._close(attempt, Outcome.COMPLETED)
             self._move(State.DONE)
         elif end.reason is EndReason.BROKEN_OFF or end.retryable:
-            self._go_on_elsewhere(attempt, now)
+            self._go_on_elsewhere(attempt)
         else:
             self._close(attempt, Outcome.FAILED)
             self._move(State.DONE)
             raise WorkerFailed("The worker failed on this request. Send it again, or change it.")
 
-    def _go_on_elsewhere(self, attempt: Attempt, now: float) -> None:
+    def _go_on_elsewhere(self, attempt: Attempt) -> None:
         """The next attempt continues after what was delivered. Raises WorkerFailed if nobody can take it."""
         self._attempt = None
         self._refused_by.clear()
@@ -252,7 +244,7 @@ class Job:
         try:
             if self.attempts >= MAX_ATTEMPTS:
                 raise WorkerFailed(f"{MAX_ATTEMPTS} workers broke off one after the other. Send the request again.")
-            self._place(now)
+            self._place()
         except ApiError:
             self._close(attempt, Outcome.FAILED)
             raise

@@ -27,7 +27,7 @@ class TokenScore(NamedTuple):
     top: Sequence[tuple[int, float]]
 
 
-def scores(
+def join(
     token_ids: Sequence[int], logprobs: Sequence[float], top: int, top_ids: Sequence[int], top_logprobs: Sequence[float]
 ) -> list[TokenScore]:
     """Put the wire's flattened arrays together, token by token. Lengths: n, n, –, n·top, n·top."""

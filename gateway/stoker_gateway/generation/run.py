@@ -9,7 +9,7 @@ from stoker_core.usage import Outcome, TokenCounts
 from stoker_gateway.errors import ClientGone, DeadlineExceeded, no_worker
 from stoker_gateway.generation.choice import Choice
 from stoker_gateway.generation.counts import add_up
-from stoker_gateway.generation.job import Job
+from stoker_gateway.generation.job import Job, State
 from stoker_gateway.workers.held import HeldQueue
 from stoker_gateway.workers.signal import Signal
 
@@ -60,17 +60,22 @@ class Run:
     def _advance(self) -> None:
         if self._gone:
             raise ClientGone
-        now = self._loop.time()
+        done = unplaced = False
         for job in self._live:
-            job.advance(now)
-        if any(job.done for job in self._live):
-            self._live = [job for job in self._live if not job.done]
-        if self._hold_until is not None or any(job.unplaced for job in self._live):
-            self._hold(now)
+            job.advance()
+            if job.state is State.DONE:
+                done = True
+            elif job.state is State.UNPLACED:
+                unplaced = True
+        if done:
+            self._live = [job for job in self._live if job.state is not State.DONE]
+        if unplaced or self._hold_until is not None:
+            self._hold(unplaced)
 
-    def _hold(self, now: float) -> None:
+    def _hold(self, unplaced: bool) -> None:
         """Wait in the held queue while a job has no worker. Raises NoWorker when that took too long, Overloaded."""
-        if not any(job.unplaced for job in self._live):
+        now = self._loop.time()
+        if not unplaced:
             self._held.leave(self._signal)
             self._hold_until = None
         elif self._hold_until is None:
@@ -104,19 +109,19 @@ class Run:
 
     async def _settle(self, outcome: Outcome) -> None:
         for job in self._live:
-            if not job.done:
+            if job.state is not State.DONE:
                 job.stop(outcome)
         while True:
-            self._live = [job for job in self._live if not job.done]
+            self._live = [job for job in self._live if job.state is not State.DONE]
             if not self._live:
                 return
             await self._signal.wait()
             for job in self._live:
-                job.advance(self._loop.time())
+                job.advance()
 
     def _abandon(self, outcome: Outcome) -> None:
         for job in self._live:
-            if not job.done:
+            if job.state is not State.DONE:
                 job.abandon(outcome)
         self._live = []
 

@@ -129,6 +129,7 @@ class Generate(Generic[R]):
             traceparent=call.traceparent,
             region=gateway.settings.region,
             deadline_s=call.deadline_s,
+            clock=asyncio.get_running_loop().time,
             signal=signal,
             record=gateway.record,
         )

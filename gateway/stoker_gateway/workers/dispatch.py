@@ -56,7 +56,7 @@ def _tokens(tokens: pb.Tokens, inboxes: Inboxes) -> None:
     logprobs = {entry.entry: _top(entry) for entry in tokens.logprobs} if tokens.logprobs else {}
     token_ids = list(tokens.token_ids)
     start = 0
-    rows = zip(tokens.handles, tokens.choices, tokens.counts, tokens.finish, strict=True)
+    rows = zip(list(tokens.handles), list(tokens.choices), list(tokens.counts), list(tokens.finish), strict=True)
     for entry, (handle, choice, count, finish) in enumerate(rows):
         end = start + count
         inbox = inboxes.get(handle)
@@ -68,9 +68,9 @@ def _tokens(tokens: pb.Tokens, inboxes: Inboxes) -> None:
 
 
 def _counters(counters: pb.Counters, inboxes: Inboxes) -> None:
-    for index, handle in enumerate(counters.handles):
+    for index, handle in enumerate(list(counters.handles)):
         if (inbox := inboxes.get(handle)) is not None:
-            inbox.count(counters, index)
+            inbox.counted = counters, index
 
 
 def _top(row: pb.TokenLogprobs | pb.PromptLogprobs) -> TopLogprobs:

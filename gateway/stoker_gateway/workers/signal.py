@@ -6,9 +6,10 @@ import asyncio
 class Signal:
     """Something has happened. Any number of `set` before a `wait` are one; a single task waits."""
 
-    __slots__ = ("_future", "_set")
+    __slots__ = ("_future", "_loop", "_set")
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._set = False
         self._future: asyncio.Future[None] | None = None
 
@@ -24,6 +25,6 @@ class Signal:
     async def wait(self) -> None:
         """Return after the next `set`, or at once if there was one since the last return."""
         if not self._set:
-            self._future = asyncio.get_running_loop().create_future()
+            self._future = self._loop.create_future()
             await self._future
         self._set = False
