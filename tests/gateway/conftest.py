@@ -95,6 +95,10 @@ class FakeWorker(WorkerServicer):
         self.model = f"{MODEL}@{REVISION}"
         self.heartbeat_s = 0.2
         self.tokenizer_requests = 0
+        self.protocol = 1
+        self.greeted = False
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._bundle = bundle
         self._server: grpc.aio.Server | None = None
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -110,16 +114,29 @@ class FakeWorker(WorkerServicer):
             await self._server.stop(None)
             self._server = None
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that a gateway does has made the condition true."""
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self.news.clear()
                 await self.news.wait()
 
+    def spoil(self, how: str, bundle: TextBundle) -> None:
+        """Have a text side that is no good."""
+        if how == "a template that runs away":
+            endless = "{% for i in range(99999) %}{% for j in range(99999) %}{{ i * j }}{% endfor %}{% endfor %}"
+            data = replace(bundle, chat_templates={"default": endless}).to_bytes()
+            self._bundle = Bundle(data, bundle_digest(data), self._bundle.text)
+        elif how == "no bundle":
+            self._bundle = Bundle(b"{}", bundle_digest(b"{}"), self._bundle.text)
+        else:
+            self._bundle = Bundle(b"{}", self._bundle.digest, self._bundle.text)
+
     # ------------------------------------------------------------------------------------------ the wire
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.WorkerInfo:  # noqa: N802
+        if not self.model:
+            return pb.WorkerInfo(protocol=self.protocol, instance="fake")
         engine = pb.EngineInfo(
             model=self.model,
             aliases=[ALIAS],
@@ -131,7 +148,8 @@ class FakeWorker(WorkerServicer):
             max_logprobs=20,
             created_unix_s=1_700_000_000,
         )
-        return pb.WorkerInfo(protocol=1, instance="fake", engines=[engine], region="here", pool="cpu", tier="OnDemand")
+        place = {"region": "here", "pool": "cpu", "tier": "OnDemand"}
+        return pb.WorkerInfo(protocol=self.protocol, instance="fake", engines=[engine], **place)
 
     async def GetTokenizer(self, request: pb.GetTokenizerRequest, context: Any) -> AsyncIterator[pb.TokenizerChunk]:  # noqa: N802
         self.tokenizer_requests += 1
@@ -161,6 +179,7 @@ class FakeWorker(WorkerServicer):
 
     async def _read(self, commands: AsyncIterator[pb.Command], frames: asyncio.Queue[pb.Frame | None]) -> None:
         async for command in commands:
+            self.greeted = True
             for submit in command.submits:
                 self.submits.append(submit)
                 self._running[submit.handle] = asyncio.create_task(self._perform(submit, frames))
@@ -208,6 +227,7 @@ class FakeWorker(WorkerServicer):
                 frame.tokens.prompt_logprobs.append(prompt_logprobs(submit))
             first = False
             spoken += play.per_step
+            await self.gate.wait()
             frame.counters.CopyFrom(counters(submit, made))
             if not submit.final_only:
                 frames.put_nowait(frame)
