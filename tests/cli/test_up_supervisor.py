@@ -79,14 +79,25 @@ async def test_the_gateway_stops_before_its_workers(scene):
     assert scene.events()[2:] == ["gateway stops", "worker stops"]
 
 
-@pytest.mark.parametrize(("code", "error"), [(2, BadInput), (1, ServerFailure), (-9, ServerFailure)])
-async def test_a_process_that_cannot_start_ends_everything_with_its_last_words(scene, code, error):
-    leave = f"print('no such file', flush=True); {'os.kill(os.getpid(), 9)' if code < 0 else f'sys.exit({code})'}"
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (2, BadInput, r"^m\.gguf: no such file$"),
+        (
+            1,
+            ServerFailure,
+            r"worker could not start \(exit code 1\):\n  Traceback\n  stoker worker: m\.gguf: no such file",
+        ),
+        (-9, ServerFailure, r"worker could not start \(signal 9\):"),
+    ],
+)
+async def test_a_process_that_cannot_start_ends_everything_with_its_last_words(scene, code, error, message):
+    leave = f"print('Traceback\\nstoker worker: m.gguf: no such file', flush=True); {'os.kill(os.getpid(), 9)' if code < 0 else f'sys.exit({code})'}"
     supervisor = scene.supervisor(leave)
-    with pytest.raises(error, match=r"worker could not start[^:]*:\n  no such file"):
+    with pytest.raises(error, match=message):
         await supervisor.serve(scene.until("never"), on_ready=lambda: None)
     assert "gateway runs" not in scene.events() or scene.events()[-1] == "gateway stops"
-    assert b"worker   | no such file" in scene.log.path.read_bytes()
+    assert b"worker   | stoker worker: m.gguf: no such file" in scene.log.path.read_bytes()
 
 
 async def test_a_worker_that_dies_later_is_started_again(scene):

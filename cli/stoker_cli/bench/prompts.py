@@ -17,11 +17,11 @@ the of and to in is that for it as was with be by on not he his but at are this 
 one you were all her she there would their we him been has when who will no more if out so up said what its
 about than into them can only other time new some could these two may first then do any like my now over such
 our man me even most made after also did many off before must well back through years where much your way down
-should because long each just state those people too mr how little good world make very year still see work
+should because long each just state those people too how little good world make very year still see work
 own men day get here old between both life being under three never know same last another while us might great
-go come since against right came take used himself house few use place during high without again home around
+go come since against right came take used house few use place during high without again home around
 small however found part school general once upon say every war going until water left public put think head
-took far side fact hand light turn point city form order help night room line church field music kind power
+far side fact hand light turn point city form order help night room line church field music kind power
 law love need
 """
 WORDS = tuple(_COMMON.split())
@@ -68,9 +68,15 @@ class PromptMaker:
     calibration: Calibration = Calibration()
 
     def make(self, index: int) -> str | list[int]:
-        """Text, or token ids."""
-        if self.kind is PromptKind.TOKENS:
-            return [TOKEN_IDS[draw] for draw in self._draws(index, self.tokens, len(TOKEN_IDS))]
+        """Prompt number `index` of this kind."""
+        return self.token_ids(index) if self.kind is PromptKind.TOKENS else self.text(index)
+
+    def token_ids(self, index: int) -> list[int]:
+        """Prompt number `index` as token ids."""
+        return [TOKEN_IDS[draw] for draw in self._draws(index, self.tokens, len(TOKEN_IDS))]
+
+    def text(self, index: int) -> str:
+        """Prompt number `index` as text."""
         return " ".join(WORDS[draw] for draw in self._draws(index, self.calibration.words(self.tokens), len(WORDS)))
 
     def _draws(self, index: int, length: int, choices: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Starts the processes of a server, keeps them running, and stops them in order."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -135,10 +136,12 @@ class Supervisor:
 
 
 def _death(child: Child, code: int) -> CommandError:
-    """The error for a process that ended before it was ready."""
-    words = "\n".join(f"  {line}" for line in child.tail if line) or "  (it said nothing)"
-    kind = BadInput if code == BAD_INPUT_CODE else ServerFailure
-    return kind(f"{child.plan.name} could not start ({_how(code)}):\n{words}")
+    """The error for a process that ended before it was ready. One that blames its input has said why in its last line."""
+    lines = [line for line in child.tail if line]
+    if code == BAD_INPUT_CODE and lines:
+        return BadInput(re.sub(r"^stoker[a-z -]*: ", "", lines[-1]))
+    words = "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
+    return ServerFailure(f"{child.plan.name} could not start ({_how(code)}):\n{words}")
 
 
 def _how(code: int) -> str:
