@@ -1,0 +1,47 @@
+"""Who may call what: under mutual TLS a peer's certificate names its role as a SPIFFE id."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Protocol
+
+import grpc
+
+from stoker_worker.errors import SettingsError
+from stoker_worker.settings import Tls
+
+
+class Role(StrEnum):
+    """The URI in the certificate's subject alternative name."""
+
+    GATEWAY = "spiffe://stoker.dev/gateway"
+    OPERATOR = "spiffe://stoker.dev/operator"
+
+
+class PeerContext(Protocol):
+    """The part of gRPC's servicer context that tells who calls."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What the handshake proved."""
+        ...
+
+
+class Guard:
+    """Lets a role in. Without TLS nobody else can reach the socket, and everyone who can is let in."""
+
+    def __init__(self, *, enforced: bool) -> None:
+        self._enforced = enforced
+
+    def refusal(self, context: PeerContext, role: Role) -> str | None:
+        """Why the peer is not let in, or None if it is."""
+        if not self._enforced or role.encode() in context.auth_context().get("peer_spiffe_id", []):
+            return None
+        return f"this needs a client certificate with the URI {role}"
+
+
+def server_credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Mutual TLS from the files. Raises SettingsError if one cannot be read."""
+    try:
+        key, cert, ca = (path.read_bytes() for path in (tls.key, tls.cert, tls.ca))
+    except OSError as error:
+        raise SettingsError(f"{error.filename}: {error.strerror}") from None
+    return grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=True)

@@ -1,0 +1,307 @@
+"""What a worker can be told: parsed once from the command line, checked, and passed down as frozen values."""
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from stoker_core.blocks import CHAIN_UNIT
+from stoker_worker.errors import SettingsError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+MAX_UNIX_PATH_BYTES = 107  # what fits the kernel's sockaddr_un
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """One engine process.
+
+    threads              CPU threads of the computation; 0: all cores
+    kv_tokens            tokens of KV cache; 0: by free memory
+    block_size           tokens of a KV block, a multiple of the prefix chain's unit
+    max_batch_tokens     tokens of one step
+    max_batch_sequences  sequences of one step
+    max_context          tokens of prompt and output together; 0: what the model was made for
+    """
+
+    model_path: Path
+    precision: str = "auto"
+    threads: int = 0
+    kv_tokens: int = 0
+    block_size: int = 16
+    max_batch_tokens: int = 512
+    max_batch_sequences: int = 64
+    prefix_cache: bool = True
+    max_context: int = 0
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1 or self.block_size % CHAIN_UNIT:
+            raise SettingsError(f"--block-size is {self.block_size}; it must be a multiple of {CHAIN_UNIT}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for mutual TLS, PEM. `ca` signs the peers that may connect."""
+
+    cert: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a Unix socket's path, or a TCP host and port. Exactly one of `path` and `host` is set."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read "unix:PATH" or "host:port". Raises SettingsError."""
+        if text.startswith("unix:"):
+            return cls._unix(Path(text.removeprefix("unix:")))
+        host, colon, port = text.rpartition(":")
+        if not (host and colon and port.isdecimal() and int(port) <= 65535):
+            raise SettingsError(f"{text!r} is no address; write unix:PATH or HOST:PORT")
+        return cls(host=host.strip("[]"), port=int(port))
+
+    @classmethod
+    def _unix(cls, path: Path) -> "Address":
+        path = path.absolute()
+        if len(str(path).encode()) > MAX_UNIX_PATH_BYTES:
+            raise SettingsError(f"{path} is too long for a socket: give a path of at most {MAX_UNIX_PATH_BYTES} bytes")
+        return cls(path=path)
+
+    @property
+    def is_local(self) -> bool:
+        """Nobody from another machine can connect."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        """The form that gRPC takes."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """The gRPC front process.
+
+    health_listen    a further address that serves the health protocol alone, without TLS, for a kubelet
+    metrics_listen   HTTP address of Prometheus metrics; they hold no prompts, outputs or names of accounts
+    max_queue        accepted requests that have not ended
+    drain_timeout_s  how long a stopping worker lets requests finish
+    """
+
+    listen: Address
+    model_id: str
+    aliases: tuple[str, ...] = ()
+    health_listen: Address | None = None
+    metrics_listen: Address | None = None
+    tls: Tls | None = None
+    region: str = ""
+    pool: str = ""
+    tier: str = ""
+    deployment_uid: str = ""
+    instance: str = ""
+    max_queue: int = 1024
+    drain_timeout_s: float = 30.0
+    otlp_endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.listen.is_local and self.tls is None:
+            raise SettingsError(
+                f"{self.listen} can be reached from other machines: give --tls-cert, --tls-key and --tls-ca, "
+                "or listen on 127.0.0.1 or a Unix socket"
+            )
+        if self.metrics_listen and self.metrics_listen.path:
+            raise SettingsError("--metrics-listen takes HOST:PORT")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise SettingsError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise SettingsError(f"{text!r} is no number of seconds")
+    return value
+
+
+def _precision(text: str) -> str:
+    if text not in PRECISIONS:
+        raise SettingsError(f"{text!r} is no precision; choose one of {', '.join(PRECISIONS)}")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """`field` is the settings' field; the option has dashes and no unit."""
+
+    field: str
+    parse: Callable[[str], Any]
+    metavar: str
+    help: str
+    repeat: bool = False
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.field.removesuffix("_s").replace("_", "-")
+
+
+MODEL = _Option("model", Path, "PATH", "a GGUF file or a Hugging Face folder")
+ENGINE_OPTIONS = (
+    _Option("precision", _precision, "|".join(PRECISIONS), "of weights and KV"),
+    _Option("threads", _whole(0), "N", "CPU threads of the computation; 0: all cores"),
+    _Option("kv_tokens", _whole(0), "N", "tokens of KV cache; 0: by free memory"),
+    _Option("block_size", _whole(1), "N", f"tokens of a KV block, a multiple of {CHAIN_UNIT}"),
+    _Option("max_batch_tokens", _whole(1), "N", "tokens of one step"),
+    _Option("max_batch_sequences", _whole(1), "N", "sequences of one step"),
+    _Option("max_context", _whole(0), "N", "tokens of prompt and output together; 0: the model's own"),
+)
+WORKER_OPTIONS = (
+    _Option("listen", Address.parse, "ADDRESS", "unix:PATH or HOST:PORT to serve gRPC on"),
+    _Option("health_listen", Address.parse, "ADDRESS", "a further address for the gRPC health protocol, without TLS"),
+    _Option("metrics_listen", Address.parse, "HOST:PORT", "serve Prometheus metrics over HTTP here"),
+    _Option("model_id", str, "ID", "the model's name (default: accounts/local/models/ and the file's name)"),
+    _Option("alias", str, "NAME", "another name for the model; repeatable (default: the id's last part)", repeat=True),
+    _Option("region", str, "NAME", "where this worker runs"),
+    _Option("pool", str, "NAME", "the pool of machines it runs in"),
+    _Option("tier", str, "NAME", "the tier of its Deployment"),
+    _Option("deployment_uid", str, "UID", "the Deployment it belongs to"),
+    _Option("instance", str, "ID", "names this process (default: random)"),
+    _Option("max_queue", _whole(1), "N", "accepted requests that have not ended; more are refused"),
+    _Option("drain_timeout_s", _seconds, "SECONDS", "how long a stopping worker lets requests finish"),
+    _Option("otlp_endpoint", str, "URL", "OTLP/HTTP address to send traces to"),
+    _Option("tls_cert", Path, "FILE", "this worker's certificate chain, PEM"),
+    _Option("tls_key", Path, "FILE", "its private key, PEM"),
+    _Option("tls_ca", Path, "FILE", "the authority whose certificates may connect, PEM"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises SettingsError instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see {self.prog} --help")
+
+
+def parse_serve(arguments: Sequence[str]) -> tuple[WorkerSettings, EngineSettings]:
+    """Settings of the verb `serve`. Raises SettingsError."""
+    parser = _parser("serve", "Serve one model over gRPC.", (MODEL, *WORKER_OPTIONS, *ENGINE_OPTIONS))
+    given = _given(parser.parse_args(arguments), (MODEL, *WORKER_OPTIONS, *ENGINE_OPTIONS))
+    engine = _engine_settings(given)
+    return _worker_settings(given, engine.model_path), engine
+
+
+def parse_engine(arguments: Sequence[str]) -> tuple[int, EngineSettings]:
+    """The inherited socket's descriptor and the settings of the verb `engine`. Raises SettingsError."""
+    options = (MODEL, _Option("fd", _whole(0), "N", "the inherited socket to the front"), *ENGINE_OPTIONS)
+    parser = _parser("engine", "Run one engine; only `serve` starts it.", options)
+    given = _given(parser.parse_args(arguments), options)
+    return int(_required(given, "fd")), _engine_settings(given)
+
+
+def engine_arguments(settings: EngineSettings) -> list[str]:
+    """The command line that `parse_engine` reads back; the descriptor is added by whoever starts the process."""
+    arguments = [MODEL.flag, str(settings.model_path)]
+    for option in ENGINE_OPTIONS:
+        arguments += [option.flag, str(getattr(settings, option.field))]
+    return [*arguments, "--prefix-cache" if settings.prefix_cache else "--no-prefix-cache"]
+
+
+def _parser(verb: str, description: str, options: Sequence[_Option]) -> _Parser:
+    parser = _Parser(prog=f"stoker worker {verb}", description=description, allow_abbrev=False)
+    for option in options:
+        parser.add_argument(
+            option.flag,
+            dest=option.field,
+            metavar=option.metavar,
+            help=option.help,
+            action="append" if option.repeat else "store",
+        )
+    parser.add_argument("--prefix-cache", action=argparse.BooleanOptionalAction, help="share KV of equal prefixes")
+    return parser
+
+
+def _given(namespace: argparse.Namespace, options: Sequence[_Option]) -> dict[str, Any]:
+    """Parsed values of the options that were given."""
+    given: dict[str, Any] = {}
+    for option in options:
+        text = getattr(namespace, option.field)
+        if text is None:
+            continue
+        try:
+            given[option.field] = [option.parse(item) for item in text] if option.repeat else option.parse(text)
+        except SettingsError as error:
+            raise SettingsError(f"{option.flag}: {error}") from None
+    if namespace.prefix_cache is not None:
+        given["prefix_cache"] = namespace.prefix_cache
+    return given
+
+
+def _required(given: Mapping[str, Any], name: str) -> Any:
+    if name not in given:
+        raise SettingsError(f"--{name} is missing; see --help")
+    return given[name]
+
+
+def _engine_settings(given: Mapping[str, Any]) -> EngineSettings:
+    known = {field.name for field in fields(EngineSettings)}
+    return EngineSettings(
+        model_path=_required(given, "model"), **{name: value for name, value in given.items() if name in known}
+    )
+
+
+def _worker_settings(given: Mapping[str, Any], model_path: Path) -> WorkerSettings:
+    known = {field.name for field in fields(WorkerSettings)}
+    values = {name: value for name, value in given.items() if name in known}
+    values.setdefault("model_id", derived_model_id(model_path))
+    values.setdefault("instance", uuid4().hex)
+    _required(given, "listen")
+    if "@" in values["model_id"] or not values["model_id"]:
+        raise SettingsError(
+            f"--model-id {values['model_id']!r} must not be empty or contain @: that begins the revision"
+        )
+    return WorkerSettings(
+        aliases=tuple(given.get("alias", [values["model_id"].rpartition("/")[2]])), tls=_tls(given), **values
+    )
+
+
+def _tls(given: Mapping[str, Any]) -> Tls | None:
+    files = {name: given[f"tls_{name}"] for name in ("cert", "key", "ca") if f"tls_{name}" in given}
+    if not files:
+        return None
+    if len(files) < 3:
+        raise SettingsError("mutual TLS needs all of --tls-cert, --tls-key and --tls-ca")
+    for path in files.values():
+        if not path.is_file():
+            raise SettingsError(f"{path} does not exist; give a PEM file")
+    return Tls(**files)
+
+
+def derived_model_id(path: Path) -> str:
+    """A model id from a file's or folder's name: lower case, other signs than letters, digits, ".", "_" become "-"."""
+    name = path.stem if path.suffix == ".gguf" else path.absolute().name
+    slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")
+    return f"accounts/local/models/{slug or 'model'}"
