@@ -27,7 +27,6 @@ VERBS = (
     Verb("keys", "stoker_gateway", ("keys",), "Make, list and revoke API keys."),
     Verb("gateway", "stoker_gateway", (), "Run one gateway process, or its other verbs."),
     Verb("worker", "stoker_worker", (), "Run one worker process, or its other verbs."),
-    Verb("doctor", "stoker_worker", ("doctor",), "Say what this machine's devices can run."),
     Verb("plan", "stoker_operator", ("plan",), "Show what the operator would do for a Deployment."),
 )
 

@@ -83,7 +83,12 @@ async def _serve(options: UpOptions, folders: settings.Folders) -> None:
         served = await _choose_model(options, folders.cache, view)
         sockets = stack.enter_context(run_folder(folders.runtime))
         server = plan(options, served, sockets, usage_file, settings.usable_cores())
-        supervisor = Supervisor(server, log, view.announce)
+
+        def announce(message: str) -> None:
+            view.announce(message)
+            log.write("up", message.encode())
+
+        supervisor = Supervisor(server, log, announce)
         stack.enter_context(stopped_by_signals(supervisor))
         await supervisor.serve(
             until_ready(options.url, view.loading()),

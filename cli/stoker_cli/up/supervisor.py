@@ -105,7 +105,7 @@ class Supervisor:
                 for keeper in self._keepers:
                     keeper.proven = True
                 on_ready()
-                await self._until_asked()
+                await self._first(asyncio.create_task(asyncio.Event().wait()))
         finally:
             await self._stop()
 
@@ -113,7 +113,7 @@ class Supervisor:
     def _keepers(self) -> list[Keeper]:
         return [*self._workers, self._gateway]
 
-    async def _first(self, awaited: asyncio.Task[None]) -> bool:
+    async def _first(self, awaited: asyncio.Task[Any]) -> bool:
         """Wait for `awaited`; False if asked to stop before. Raises what ended a keeper."""
         asked = asyncio.create_task(self._until_asked())
         try:

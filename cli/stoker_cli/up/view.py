@@ -48,6 +48,7 @@ class View(Assembly):
 
     def ready(self, options: UpOptions, model: ServedModel, usage_file: Path, log_file: Path) -> None:
         """Everything runs."""
+        self._finish()
         self.close()
         self._out.print(banner(options, model, usage_file, log_file), markup=False)
 
@@ -57,7 +58,6 @@ class View(Assembly):
 
     def close(self) -> None:
         """No more bars."""
-        self._finish()
         self._bars.stop()
 
     def _begin(self, name: str, total: int | None) -> TaskID:
