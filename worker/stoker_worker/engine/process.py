@@ -112,7 +112,8 @@ def available_memory() -> int:
 
 def _open_device(settings: EngineSettings) -> Device:
     threads = settings.threads or len(os.sched_getaffinity(0))
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)  # read when torch is imported
+    # Read when torch is imported. A thread that spins at a barrier keeps the gateway, or the thread it waits for, off its core.
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
 
     import torch
 
