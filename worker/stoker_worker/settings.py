@@ -72,6 +72,8 @@ class Address:
 
     @classmethod
     def _unix(cls, path: Path) -> "Address":
+        if path == Path():
+            raise SettingsError("unix: names no socket; write unix:PATH")
         path = path.absolute()
         if len(str(path).encode()) > MAX_UNIX_PATH_BYTES:
             raise SettingsError(f"{path} is too long for a socket: give a path of at most {MAX_UNIX_PATH_BYTES} bytes")

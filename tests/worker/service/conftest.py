@@ -143,14 +143,15 @@ class Worker:
 
     async def connect(self, *, ready: bool = True) -> Gateway:
         gateway = Gateway(self.stub.Serve(wait_for_ready=True))
-        await gateway.call.write(pb.Command(hello=pb.Hello(protocol=PROTOCOL_VERSION, instance="test")))
-        await gateway.read()
+        async with asyncio.timeout(30):
+            await gateway.call.write(pb.Command(hello=pb.Hello(protocol=PROTOCOL_VERSION, instance="test")))
+            await gateway.read()
         if ready:
             await gateway.until(lambda gateway: gateway.load.state == pb.ENGINE_STATE_READY)
         return gateway
 
     async def info(self) -> pb.EngineInfo:
-        return (await self.stub.GetInfo(pb.GetInfoRequest(), wait_for_ready=True)).engines[0]
+        return (await self.stub.GetInfo(pb.GetInfoRequest(), wait_for_ready=True, timeout=30)).engines[0]
 
 
 @pytest.fixture

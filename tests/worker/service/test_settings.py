@@ -68,6 +68,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
         pytest.param([*LEAST, "--drain-timeout", "nan"], "is no number of seconds", id="a time that is none"),
         pytest.param([*LEAST, "--model-id", "a@b"], "must not be empty or contain @", id="a model id with a revision"),
         pytest.param(["--model", "m", "--listen", "here"], "write unix:PATH or HOST:PORT", id="no address at all"),
+        pytest.param(["--model", "m", "--listen", "unix:"], "write unix:PATH", id="no path"),
         pytest.param(["--model", "m", "--listen", "127.0.0.1:99999"], "is no address", id="a port beyond all ports"),
         pytest.param(["--model", "m", "--listen", "unix:/" + "x" * 107], "at most 107 bytes", id="a long socket path"),
         pytest.param(["--model", "m", "--listen", "0.0.0.0:1"], "can be reached from other machines", id="no TLS"),

@@ -27,21 +27,14 @@ class EngineLink(asyncio.Protocol):
     async def spawn(cls, command: Sequence[str], on_message: Callable[[FromEngine], None]) -> "EngineLink":
         """Start an engine; `--fd N`, its end of the socket, is added to the command. Raises EngineFailure."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    "--fd",
-                    str(theirs.fileno()),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=DEVNULL,
-                    process_group=0,  # Ctrl-C is for the front, which lets requests finish
-                )
-            except OSError as error:
-                ours.close()
-                raise EngineFailure(f"the engine process cannot be started: {error}") from error
-        link = cls(process, on_message)
-        await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
+        try:
+            with theirs:
+                process = await _start([*command, "--fd", str(theirs.fileno())], theirs)
+            link = cls(process, on_message)
+            await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
+        except BaseException:
+            ours.close()  # an engine that was started ends by it
+            raise
         return link
 
     @property
@@ -95,6 +88,18 @@ class EngineLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
         self._hung_up.set()
+
+
+async def _start(command: Sequence[str], inherited: socket.socket) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            pass_fds=(inherited.fileno(),),
+            stdin=DEVNULL,
+            process_group=0,  # Ctrl-C is for the front, which lets requests finish
+        )
+    except OSError as error:
+        raise EngineFailure(f"the engine process cannot be started: {error}") from error
 
 
 def exit_in_words(code: int | None) -> str:

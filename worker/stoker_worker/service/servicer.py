@@ -55,6 +55,7 @@ class WorkerService(WorkerServicer):
                 self._front.submit(stream, submit)
             for abort in command.aborts:
                 self._front.abort(stream, abort.handle)
+            await stream.has_room()
         self._front.detach(stream)
         stream.close()
 

@@ -9,6 +9,8 @@ from stoker_worker.service.admission import Accepted, Refused
 from stoker_worker.service.batch import Batch, Ending
 from stoker_worker.service.outbox import Outbox
 
+MAX_REFUSALS = 1024  # not delivered yet; accepted requests are bounded by admission
+
 
 @dataclass(slots=True)
 class LiveRequest:
@@ -45,7 +47,10 @@ class GatewayStream:
         self.closed = False
         self._outbox = Outbox()
         self._ended: set[int] = set()  # and not delivered yet
+        self._refusals = 0  # and not delivered yet
         self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
 
     @property
     def num_open(self) -> int:
@@ -72,6 +77,9 @@ class GatewayStream:
     def refuse(self, handle: int, refused: Refused) -> None:
         """A request of this stream was not taken."""
         self._outbox.refuse(handle, refused)
+        self._refusals += 1
+        if self._refusals >= MAX_REFUSALS:
+            self._room.clear()
         self._wake.set()
 
     def add(self, batch: Batch) -> list[EndedLife]:
@@ -104,9 +112,15 @@ class GatewayStream:
         """Return when a frame is due."""
         await self._wake.wait()
 
+    async def has_room(self) -> None:
+        """Return when more may be asked for: a gateway that only talks is not listened to for ever."""
+        await self._room.wait()
+
     def take(self) -> pb.Frame:
         """What is due, without the load. Handles whose end is in it are free again."""
         frame = self._outbox.take()
+        self._refusals = 0
+        self._room.set()
         self._ended.difference_update([ended.handle for ended in frame.ended])
         if self._outbox.is_empty and not self.closed:
             self._wake.clear()
