@@ -165,12 +165,8 @@ async def settled(url: str) -> str:
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     async with httpx.AsyncClient(base_url=url, timeout=10) as http:
         while True:
-            loads = [load for worker in (await http.get("/ready")).json()["workers"] for load in worker["engines"]]
-            busy = [
-                load
-                for load in loads
-                if load["running"] or load["waiting"] or load["free_blocks"] != load["total_blocks"]
-            ]
+            loads = (await http.get("/ready")).json()["engines"]
+            busy = [load for load in loads if load["waiting"] or load["free_blocks"] != load["total_blocks"]]
             if loads and not busy:
                 return ""
             if time.monotonic() > deadline:

@@ -87,7 +87,7 @@ def test_a_client_that_leaves_frees_its_blocks(stack: Any) -> None:
     ) as response:
         next(response.iter_lines())
     assert ask(stack.url)  # one step later at the latest
-    engines = [engine for worker in httpx.get(stack.url + "/ready").json()["workers"] for engine in worker["engines"]]
+    engines = httpx.get(stack.url + "/ready").json()["engines"]
     assert [(engine["running"], engine["waiting"]) for engine in engines] == [(0, 0)]
     assert usage_rows(stack.usage_file)[-2]["outcome"] == "client_gone"
 

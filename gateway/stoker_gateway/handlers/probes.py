@@ -18,12 +18,11 @@ class Probes:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """Requests would be answered: some worker is ready. 503 until then."""
-        ready = self._gateway.pool.ready
-        workers = self._gateway.pool.states()
-        return JSONResponse(
-            {"status": "ready" if ready else "no worker is ready", "workers": workers}, 200 if ready else 503
-        )
+        """Requests would be answered: some worker is ready. 503 until then; the body tells what each engine reports."""
+        pool = self._gateway.pool
+        status = "ready" if pool.ready else "no worker is ready"
+        body = {"status": status, "workers": pool.states(), "engines": pool.engines()}
+        return JSONResponse(body, 200 if pool.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus's text."""

@@ -93,6 +93,21 @@ class WorkerConnection:
         reported = load.running + load.waiting
         return Load(load.state == pb.ENGINE_STATE_READY, max(reported, len(self._inboxes)))
 
+    def engines(self) -> list[dict[str, str | int]]:
+        """The last load report of each engine, for whoever operates the process; none while the worker is away."""
+        return [
+            {
+                "worker": self.address,
+                "model": load.model,
+                "state": pb.EngineState.Name(load.state).removeprefix("ENGINE_STATE_").lower(),
+                "running": load.running,
+                "waiting": load.waiting,
+                "free_blocks": load.free_blocks,
+                "total_blocks": load.total_blocks,
+            }
+            for load in self._loads.values()
+        ]
+
     def submit(self, submission: Submission, inbox: Inbox) -> int:
         """Send a request; what becomes of it arrives in `inbox`. Returns the handle for `abort`."""
         handle = next(self._handles)

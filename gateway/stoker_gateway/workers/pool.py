@@ -60,6 +60,10 @@ class WorkerPool:
         counted = Counter(connection.state.value for connection in self._connections.values())
         return {state.value: counted[state.value] for state in State}
 
+    def engines(self) -> list[dict[str, str | int]]:
+        """The last load report of every engine."""
+        return [engine for connection in self._connections.values() for engine in connection.engines()]
+
     def _changed(self) -> None:
         endpoints = (e for connection in self._connections.values() for e in connection.endpoints)
         self.table = build_table(endpoints, self._aliases)
