@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from stoker_worker.attention.base import AttentionMetadata
 
-# A group of decodes is gathered into scratch memory: enough to keep the kernels busy, little enough for the last-level cache.
-GROUP_TOKENS = 8192
+# A group of decodes is gathered into scratch memory: enough to keep the kernels busy, little enough to be read back from cache.
+GROUP_TOKENS = 2048
 # A group's shorter sequences are padded to its longest. Up to this share of blocks is cheaper than another group's overhead.
 PADDING_SHARE = 0.2
 PADDING_BLOCKS = 32
