@@ -11,6 +11,7 @@ request's id says before a "/" changes that:
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--broken", default="", help="the model file is: fail for good with this message")
     parser.add_argument("--loads-for-ever", action="store_true")
+    parser.add_argument("--deaf-while-loading", action="store_true")
     parser.add_argument("--dies-while-loading", action="store_true")
     options = parser.parse_args()
     end = EngineEnd(socket.socket(fileno=options.fd))
@@ -129,6 +131,8 @@ def main() -> int:
         return 2
     if options.dies_while_loading:
         os._exit(3)
+    if options.deaf_while_loading:
+        signal.pause()
     try:
         if options.loads_for_ever:
             end.receive(None)

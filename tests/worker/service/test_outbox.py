@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.worker.v1 import worker_pb2 as pb
@@ -101,6 +101,7 @@ class Engine:
         report.finish.append(truth.finish[entry])
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_the_reader_ends_with_what_the_engine_made(data: st.DataObject) -> None:
     engine, outboxes, read = Engine(), [Outbox() for _ in range(STREAMS)], [Output() for _ in range(STREAMS)]

@@ -14,6 +14,7 @@ import pytest
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker.worker.v1.worker_pb2_grpc import WorkerStub
 from stoker_core.text import TextBundle, bundle_digest
+from stoker_worker.__main__ import main
 
 SERVE_FAKE = str(Path(__file__).with_name("serve_fake.py"))
 # Serves the real file's text side, then tells what it had to import for that.
@@ -26,14 +27,6 @@ from pathlib import Path
 model = read_model(Path(sys.argv[1]), "a", ())
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
-
-
-def worker_says(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "stoker_worker", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
 
 
 def test_the_front_imports_neither_torch_nor_what_it_does_not_use(smollm2_gguf: Path) -> None:
@@ -55,31 +48,37 @@ def test_the_front_imports_neither_torch_nor_what_it_does_not_use(smollm2_gguf: 
         (["serve", "--model", "m", "--listen", "unix:/no/folder/w.sock"], "/no/folder does not exist"),
     ],
 )
-def test_what_cannot_work_ends_with_2_and_a_sentence(arguments: list[str], message: str) -> None:
-    code, said = worker_says(*arguments)
-    assert code == 2
-    assert message in said
+def test_what_cannot_work_ends_with_2_and_a_sentence(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capfd.readouterr().err
 
 
-def test_a_busy_port_is_told() -> None:
+def test_the_exit_code_leaves_the_process() -> None:
+    done = subprocess.run([sys.executable, "-m", "stoker_worker"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.startswith("stoker worker: ")) == (2, True)
+
+
+def test_a_busy_port_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
-        code, said = worker_says("serve", "--model", "m", "--listen", f"127.0.0.1:{port}")
-    assert code == 2
-    assert f"cannot listen on 127.0.0.1:{port}: it is in use" in said
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["serve", "--model", "m", "--listen", address]) == 2
+    assert f"cannot listen on {address}: it is in use" in capfd.readouterr().err
 
 
-def test_a_socket_that_another_process_serves_is_left_alone(socket_folder: Path) -> None:
+def test_a_socket_that_another_process_serves_is_left_alone(
+    socket_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = socket_folder / "w.sock"
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(str(path))
         taken.listen()
-        code, said = worker_says("serve", "--model", "m", "--listen", f"unix:{path}")
+        assert main(["serve", "--model", "m", "--listen", f"unix:{path}"]) == 2
         assert path.is_socket()
-    assert code == 2
-    assert f"another process serves {path}" in said
+    assert f"another process serves {path}" in capfd.readouterr().err
 
 
 async def start(path: Path, model: Path) -> Process:

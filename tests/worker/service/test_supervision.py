@@ -10,7 +10,7 @@ import pytest
 
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker_worker.errors import EngineFailure
-from stoker_worker.service.engine_link import EngineLink, exit_in_words
+from stoker_worker.service.engine_link import EXIT_GRACE_S, EngineLink, exit_in_words
 from stoker_worker.service.supervisor import BackOff, Supervisor
 
 
@@ -111,6 +111,16 @@ async def test_an_engine_that_does_not_listen_is_killed() -> None:
         await link.close(grace_s=0.05)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_stopping_worker_does_not_wait_for_an_engine_that_loads(run_worker: Any) -> None:
+    async with run_worker("--deaf-while-loading") as worker:
+        await worker.connect(ready=False)
+        while not (await worker.info()).state_message.startswith("loading weights"):
+            pass
+        worker.stop.set()
+        async with asyncio.timeout(EXIT_GRACE_S / 2):
+            await worker.task
 
 
 async def test_a_stopped_supervisor_leaves_no_process(run_worker: Any) -> None:

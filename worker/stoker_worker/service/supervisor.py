@@ -9,7 +9,7 @@ from typing import Protocol
 
 from stoker_worker.engine.messages import EngineFailed, EngineReady, FromEngine, LoadProgress, StepReport, ToEngine
 from stoker_worker.errors import EngineFailure
-from stoker_worker.service.engine_link import EngineLink
+from stoker_worker.service.engine_link import EXIT_GRACE_S, EngineLink
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Supervisor:
                 how = await self._link.ended()
             finally:
                 link, self._link = self._link, None
-                await link.close()
+                await link.close(EXIT_GRACE_S if self.state is EngineState.READY else 0.0)  # loading hears nothing
         except EngineFailure as error:
             how = str(error)
         message = self._failure.message if self._failure else how
