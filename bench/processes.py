@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,11 @@ def running(
         yield process
     finally:
         _stop(process)
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM end this process like Ctrl-C does, so that what it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 async def until_answering(process: subprocess.Popen[bytes], url: str, log: Path, timeout_s: float) -> float:

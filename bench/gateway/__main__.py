@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.document import markdown_table, replace_part
 from bench.gateway.calls import Call, all_at_once, ask, direct
 from bench.machine import ROOT, machine, revision
-from bench.processes import cpu_s, memory_mb, running, until_answering
+from bench.processes import cpu_s, memory_mb, running, stop_on_sigterm, until_answering
 from bench.weights import reference_folder
 
 from stoker_cli.bench.results import median, quantile
@@ -152,6 +152,7 @@ def main() -> int:
     if len(os.sched_getaffinity(0)) < 2:
         parser.error("two cores are needed, one of them for the gateway alone")
     size = QUICK if arguments.quick else FULL
+    stop_on_sigterm()
     before = machine()
     try:
         with tempfile.TemporaryDirectory(prefix="stoker-") as folder:

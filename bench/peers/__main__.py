@@ -12,6 +12,7 @@ from bench.machine import ROOT, machine, revision
 from bench.peers import report
 from bench.peers.rounds import FULL, QUICK, visit_all
 from bench.peers.subjects import SUBJECTS, VLLM_CANDIDATES
+from bench.processes import stop_on_sigterm
 
 from stoker_cli.errors import CommandError
 
@@ -32,6 +33,7 @@ def main() -> int:
         "tokens": size.tokens,
         "rounds_count": rounds,
     }
+    stop_on_sigterm()
     before = machine()
     try:
         visits = visit_all(subjects, rounds, size)

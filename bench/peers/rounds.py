@@ -20,7 +20,7 @@ from stoker_cli.bench.stream import Api
 from stoker_cli.http import Target
 from stoker_cli.up.options import free_port
 
-START_TIMEOUT_S = 900.0  # a compiler may run first
+START_TIMEOUT_S = 1800.0  # a compiler may run first
 
 
 @dataclass(frozen=True, slots=True)
