@@ -42,6 +42,10 @@ class Gateway:
         self._sink.record(event)
         self.metrics.used(event)
 
+    async def accounted(self) -> None:
+        """Wait until what was recorded survives the process: an answer ends after its usage is written."""
+        await self._sink.written()
+
     def enter(self) -> None:
         """Count a request in; `leave` must follow. Raises Overloaded."""
         if self.in_flight >= self.settings.limits.max_concurrent:

@@ -151,7 +151,9 @@ async def test_a_held_request_is_answered_when_a_worker_comes(stage: Any) -> Non
     worker.state = pb.ENGINE_STATE_READY
     assert (await asked).status_code == 200
     assert len(served.gateway.held) == 0
-    assert (await http.get("/ready")).status_code == 200
+    ready = await http.get("/ready")
+    assert (ready.status_code, ready.json()["workers"]["connected"]) == (200, 1)
+    assert ready.json()["engines"][0]["waiting"] == 0
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["its engine is starting", "never seen"])

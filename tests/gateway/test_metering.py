@@ -36,7 +36,7 @@ async def test_events_are_in_the_file_after_one_turn_of_the_loop(tmp_path: Path)
     sink = JsonlSink(path)
     for number in range(3):
         sink.record(event(number))
-    await asyncio.sleep(0)
+    await sink.written()
     assert lines(path) == [event(0), event(1), event(2)]
     await sink.aclose()
 

@@ -153,7 +153,7 @@ class Generate(Generic[R]):
         headers = [(b"x-request-id", echoed(call.exchange.header(b"x-request-id"), call.request_id))]
         if passed_over := without_effect(request):
             headers.append((b"x-stoker-fields-without-effect", ", ".join(passed_over).encode()))
-        return Reply(meta, headers, target.text, call.began_s, self._gateway.metrics)
+        return Reply(meta, headers, target.text, call.began_s, self._gateway.metrics, self._gateway.accounted)
 
 
 def _plans(

@@ -1,6 +1,7 @@
 """Sending an answer: at once when everything has ended, or piece by piece as it comes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,18 @@ from stoker_gateway.observability.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an answer needs besides its choices. `began_s` is on the loop's clock."""
+    """What an answer needs besides its choices.
+
+    began_s    on the loop's clock
+    accounted  awaited before the end of the answer is sent: no client has an answer whose usage could still be lost
+    """
 
     meta: Meta
     headers: list[tuple[bytes, bytes]]
     vocabulary: Vocabulary
     began_s: float
     metrics: Metrics
+    accounted: Callable[[], Awaitable[None]]
 
 
 async def reply_whole(exchange: Exchange, run: Run, reply: Reply, front: Front[Any]) -> None:
@@ -29,6 +35,7 @@ async def reply_whole(exchange: Exchange, run: Run, reply: Reply, front: Front[A
     while await run.step():
         pass
     body = front.answer(reply.meta, run.choices, run.counts, reply.vocabulary)
+    await reply.accounted()
     await exchange.respond(200, [*JSON_HEADERS, *reply.headers], body)
 
 
@@ -52,4 +59,5 @@ async def reply_stream(exchange: Exchange, run: Run, reply: Reply, front: Front[
             last_s = now_s
             await exchange.write(piece)
         more = await run.step()
+    await reply.accounted()
     await exchange.finish(writer.last(run.counts))

@@ -23,6 +23,10 @@ class UsageSink(Protocol):
         """Take an event."""
         ...
 
+    async def written(self) -> None:
+        """Return when everything recorded so far is where it survives the process."""
+        ...
+
     async def run(self) -> None:
         """Do what is done in the background until cancelled."""
         ...
@@ -37,6 +41,9 @@ class DiscardSink:
 
     def record(self, event: UsageEvent) -> None:
         """Forget it."""
+
+    async def written(self) -> None:
+        """Nothing is kept."""
 
     async def run(self) -> None:
         """Do nothing."""
@@ -71,6 +78,11 @@ class JsonlSink:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    async def written(self) -> None:
+        """Let the turn's write go first; after a write that failed there is no point in waiting."""
+        if self._scheduled:
+            await asyncio.sleep(0)
 
     def _flush(self) -> None:
         self._scheduled = False
