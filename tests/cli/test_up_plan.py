@@ -10,7 +10,7 @@ from stoker_cli.up.backoff import Backoff
 from stoker_cli.up.model import ServedModel
 from stoker_cli.up.options import UpOptions, check_exposure, free_port
 from stoker_cli.up.plan import plan, threads_per_worker
-from stoker_cli.up.readiness import waiting_for
+from stoker_cli.up.readiness import ready_engines, waiting_for
 from stoker_cli.up.view import banner
 
 MODEL = ServedModel(Path("/m.gguf"), "acme/m", ("m", "n"))
@@ -95,16 +95,21 @@ def test_a_process_that_keeps_dying_is_started_less_and_less_often_until_it_live
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "said", "ready"),
     [
-        (b'{"workers":{"connecting":1,"connected":1,"backing_off":0}}', "workers: 1 connecting, 1 connected"),
-        (b'{"workers":{}}', ""),
-        (b"", ""),
-        (b"starting", ""),
+        (b'{"workers":{"connecting":1,"connected":2,"backing_off":0}}', "1 worker connecting, 2 workers connected", 0),
+        (
+            b'{"workers":{"connected":2},"engines":[{"state":"starting"},{"state":"ready"},{"state":"starting"}]}',
+            "2 engines starting, 1 engine ready",
+            1,
+        ),
+        (b'{"workers":{}}', "", 0),
+        (b"", "", 0),
+        (b"starting", "", 0),
     ],
 )
-def test_what_the_server_waits_for_is_said_as_far_as_it_is_known(body, said):
-    assert waiting_for(body) == said
+def test_what_the_server_waits_for_is_said_as_far_as_it_is_known(body, said, ready):
+    assert (waiting_for(body), ready_engines(body)) == (said, ready)
 
 
 def test_folders_follow_the_xdg_variables_and_ignore_relative_ones(tmp_path):

@@ -91,7 +91,7 @@ async def _serve(options: UpOptions, folders: settings.Folders) -> None:
         supervisor = Supervisor(server, log, announce)
         stack.enter_context(stopped_by_signals(supervisor))
         await supervisor.serve(
-            until_ready(options.url, view.loading()),
+            until_ready(options.url, options.workers, view.loading()),
             on_ready=lambda: view.ready(options, served, usage_file, log_file),
         )
 
