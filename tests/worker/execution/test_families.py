@@ -12,6 +12,7 @@ from stoker_worker.models.config import RopeKind, RopeScaling
 
 CONTEXT = 96
 TRAINED = 32
+PAIRS = 16  # enough that every scaling has some to keep, some to stretch and some to blend
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def rope(kind: str, context: int = CONTEXT, theirs: dict[str, Any] | None = None
     return Case(
         ours={
             "context_length": context,
+            "head_dim": 2 * PAIRS,
             "rope_theta": 1000.0,
             "rope_scaling": RopeScaling(RopeKind(kind), original_context=TRAINED, **scaling),
         },
@@ -44,7 +46,10 @@ def rope(kind: str, context: int = CONTEXT, theirs: dict[str, Any] | None = None
     )
 
 
-FACTORS = {"short_factor": (1.0, 1.1, 1.2, 1.4), "long_factor": (1.0, 2.0, 3.5, 5.0)}
+FACTORS = {
+    "short_factor": tuple(1 + pair / 40 for pair in range(PAIRS)),
+    "long_factor": tuple(1 + pair / 4 for pair in range(PAIRS)),
+}
 CASES = {
     "llama": Case(),
     "llama with a tied head": Case(ours={"tie_embeddings": True}),
