@@ -4,6 +4,8 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from stoker_worker.engine.engine import Engine
@@ -12,12 +14,13 @@ from stoker_worker.engine.messages import (
     AbortRequest,
     EngineFailed,
     EngineReady,
+    LoadProgress,
     Shutdown,
     SubmitRequest,
     ToEngine,
 )
 from stoker_worker.engine.wire import EngineEnd
-from stoker_worker.errors import ModelFileError, OutOfMemory, WorkerError
+from stoker_worker.errors import ModelFileError, OutOfMemory, SettingsError, WorkerError
 from stoker_worker.execution.device import Device
 from stoker_worker.sampling.params import SamplingParams
 from stoker_worker.scheduling.blocks import BlockPool
@@ -32,25 +35,27 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
     """Serve the front at the other end of `sock` until it goes away or says so; returns the exit code."""
     end = EngineEnd(sock)
     try:
-        engine, ready = load(settings)
+        engine, ready = load(settings, end.send)
         end.send(ready)
         serve(engine, end)
     except (BrokenPipeError, ConnectionResetError, EOFError):
         return 0  # the front is gone: nobody is left to answer
     except WorkerError as error:
-        end.send(EngineFailed(str(error), fatal=isinstance(error, (ModelFileError, OutOfMemory))))
+        _say_last(end, EngineFailed(str(error), fatal=isinstance(error, (ModelFileError, OutOfMemory, SettingsError))))
         return 2
     except Exception as error:
         logger.exception("the engine failed")
-        end.send(EngineFailed(f"{type(error).__name__} in the engine; its log has the details", fatal=False))
+        _say_last(end, EngineFailed(f"{type(error).__name__} in the engine; its log has the details", fatal=False))
         return 1
     return 0
 
 
-def load(settings: EngineSettings) -> tuple[Engine, EngineReady]:
+def load(
+    settings: EngineSettings, tell: Callable[[LoadProgress], None] = lambda _progress: None
+) -> tuple[Engine, EngineReady]:
     """Read the model, size and allocate the KV blocks, warm up. Raises WorkerError."""
     started = time.monotonic()
-    device = _open_device(settings)
+    device = _open_device(settings, tell)
     spec = device.spec
     try:
         kv = plan_kv(
@@ -110,7 +115,12 @@ def available_memory() -> int:
     return max(available, 0)
 
 
-def _open_device(settings: EngineSettings) -> Device:
+def _say_last(end: EngineEnd, message: EngineFailed) -> None:
+    with suppress(OSError):  # the front may have found the same fault and be gone
+        end.send(message)
+
+
+def _open_device(settings: EngineSettings, tell: Callable[[LoadProgress], None]) -> Device:
     threads = settings.threads or len(os.sched_getaffinity(0))
     # Read when torch is imported. A thread that spins at a barrier keeps the gateway, or the thread it waits for, off its core.
     os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
@@ -119,10 +129,12 @@ def _open_device(settings: EngineSettings) -> Device:
 
     from stoker_worker.execution.torch_device import TorchDevice
     from stoker_worker.weights.open import open_model
+    from stoker_worker.weights.progress import ProgressSource
 
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    return TorchDevice(open_model(settings.model_path), settings.precision)
+    source = open_model(settings.model_path)
+    return TorchDevice(ProgressSource(source, lambda done, total: tell(LoadProgress(done, total))), settings.precision)
 
 
 def _obey(engine: Engine, command: ToEngine) -> None:
