@@ -35,6 +35,7 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
     """Serve the front at the other end of `sock` until it goes away or says so; returns the exit code."""
     end = EngineEnd(sock)
     try:
+        pin_threads(settings.threads)
         engine, ready = load(settings, end.send)
         end.send(ready)
         serve(engine, end)
@@ -48,6 +49,18 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
         _say_last(end, EngineFailed(f"{type(error).__name__} in the engine; its log has the details", fatal=False))
         return 1
     return 0
+
+
+def pin_threads(threads: int) -> None:
+    """Give torch its threads (0: every core that the process may use). Once, before anything computes."""
+    count = threads or len(os.sched_getaffinity(0))
+    # Read when torch is imported. A thread that spins at a barrier keeps the gateway, or the thread it waits for, off its core.
+    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+
+    import torch
+
+    torch.set_num_threads(count)
+    torch.set_num_interop_threads(1)
 
 
 def load(
@@ -121,18 +134,10 @@ def _say_last(end: EngineEnd, message: EngineFailed) -> None:
 
 
 def _open_device(settings: EngineSettings, tell: Callable[[LoadProgress], None]) -> Device:
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    # Read when torch is imported. A thread that spins at a barrier keeps the gateway, or the thread it waits for, off its core.
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-
-    import torch
-
     from stoker_worker.execution.torch_device import TorchDevice
     from stoker_worker.weights.open import open_model
     from stoker_worker.weights.progress import ProgressSource
 
-    torch.set_num_threads(threads)
-    torch.set_num_interop_threads(1)
     source = open_model(settings.model_path)
     return TorchDevice(ProgressSource(source, lambda done, total: tell(LoadProgress(done, total))), settings.precision)
 
