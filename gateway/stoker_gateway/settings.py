@@ -21,7 +21,7 @@ class Limits:
     max_held: int = 1024  # requests that wait for a worker, beyond it 429
     hold_timeout_s: float = 30.0  # how long such a request waits before 503
     request_timeout_s: float = 600.0
-    heartbeat_timeout_s: float = 5.0  # a worker that is silent for so long is lost; it speaks every second
+    heartbeat_timeout_s: float = 10.0  # a worker that is silent for so long is lost; it speaks every second
     drain_timeout_s: float = 30.0  # how long a stopping process lets requests finish
 
 
