@@ -54,8 +54,9 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
 def pin_threads(threads: int) -> None:
     """Give torch its threads (0: every core that the process may use). Once, before anything computes."""
     count = threads or len(os.sched_getaffinity(0))
-    # Read when torch is imported. A thread that spins at a barrier keeps the gateway, or the thread it waits for, off its core.
-    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+    # Read when torch is imported. Without a bound, a thread that spins at a barrier keeps the gateway (or the very thread it
+    # waits for) off its core, and steps take seconds; sleeping at once costs a third of a quiet machine's speed.
+    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "GOMP_SPINCOUNT": "20000"}
 
     import torch
 
