@@ -11,7 +11,7 @@ from stoker_worker.sampling.edits import LogitEdits
 from stoker_worker.sampling.logprobs import logprobs_of
 from stoker_worker.sampling.noise import gumbel, token_hashes
 from stoker_worker.sampling.params import SamplingParams
-from stoker_worker.sampling.sampler import keep, sample
+from stoker_worker.sampling.sampler import Sampler, keep
 from stoker_worker.sampling.table import SamplingBatch, SamplingTable
 
 
@@ -19,6 +19,10 @@ def batch_of(params: list[SamplingParams], positions: list[int], choices: list[i
     table = SamplingTable()
     rows = [table.assign(p, choice) for p, choice in zip(params, choices or [0] * len(params), strict=True)]
     return table.gather(rows, positions)
+
+
+def sample(logits: np.ndarray, batch: SamplingBatch) -> np.ndarray:
+    return Sampler(logits.shape[1]).sample(logits, batch)
 
 
 def random_logits(seed: int, rows: int, vocab: int, spread: float) -> np.ndarray:
@@ -30,7 +34,7 @@ def random_logits(seed: int, rows: int, vocab: int, spread: float) -> np.ndarray
 def test_the_short_cut_draws_what_noise_for_every_token_would(seed: int, spread: float, temperature: float) -> None:
     logits = random_logits(seed, 1, 3000, spread)
     batch = batch_of([SamplingParams(temperature=temperature, seed=seed)], [seed % 1000])
-    scaled = (logits[0] - logits[0].max()) / np.float32(temperature)
+    scaled = (logits[0] - logits[0].max()) * (np.float32(1) / np.float32(temperature))
     noise = gumbel(token_hashes(batch.keys[0], np.arange(3000, dtype=np.uint32)))
     assert sample(logits, batch)[0] == (scaled.astype(np.float64) + noise).argmax()
 

@@ -11,7 +11,7 @@ from stoker_worker.errors import EngineFailure
 from stoker_worker.execution.device import Device, Float32
 from stoker_worker.sampling.edits import LogitEdits
 from stoker_worker.sampling.logprobs import logprobs_of
-from stoker_worker.sampling.sampler import sample
+from stoker_worker.sampling.sampler import Sampler
 from stoker_worker.sampling.table import SamplingTable
 from stoker_worker.scheduling.blocks import BlockPool
 from stoker_worker.scheduling.pacing import PrefillPacer
@@ -47,6 +47,7 @@ class Engine:
         self._prefix_cache = prefix_cache
         self._scheduler = Scheduler(pool, limits, pacer)
         self._table = SamplingTable()
+        self._sampler = Sampler(device.spec.vocab_size)
         self._requests: dict[int, ActiveRequest] = {}
         self._choices: dict[Sequence, Choice] = {}
         self._arrivals = count()
@@ -192,7 +193,9 @@ class Engine:
             if choice.edits:
                 choice.edits.apply(logits[index])
         positions = [len(choice.sequence.token_ids) for choice in choices]
-        tokens = sample(logits, self._table.gather([choice.row for choice in choices], positions)).tolist()
+        tokens = self._sampler.sample(
+            logits, self._table.gather([choice.row for choice in choices], positions)
+        ).tolist()
         now = self._clock()
         for index, (choice, token) in enumerate(zip(choices, tokens, strict=True)):
             self._take_token(choice, token, raw.get(index, logits[index]), now, report)

@@ -1,8 +1,8 @@
 """Gumbel noise that depends on (seed, choice, position, token) and nothing else.
 
 A draw is a counter-based hash, so any row of any batch on any device can make the same noise: 32-bit integer arithmetic
-only, then one fixed formula. The hash is Chris Wellons' `lowbias32` finaliser, applied twice with two key halves; keys come
-from Steele's SplitMix64. Both are short enough for a GPU kernel's inner loop.
+only, then one fixed formula. The hash is Chris Wellons' `lowbias32` finaliser with one half of the key added before and the
+other mixed in half-way; keys come from Steele's SplitMix64. Both are short enough for a GPU kernel's inner loop.
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ Float64 = NDArray[np.float64]
 GUMBEL_MIN = -3.14
 GUMBEL_MAX = 22.88
 
+WEYL_32 = np.uint32(0x9E3779B9)
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -34,14 +35,21 @@ def row_keys(seeds: UInt64, choices: NDArray[np.int64], positions: NDArray[np.in
 
 def token_hashes(key: np.uint64, token_ids: UInt32) -> UInt32:
     """The raw draws of one row: uniform 32-bit integers, one per token id. Small values mean large noise."""
+    hashes = token_ids * WEYL_32
+    hash_in_place(key, hashes, np.empty_like(hashes))
+    return hashes
+
+
+def hash_in_place(key: np.uint64, x: UInt32, scratch: UInt32) -> None:
+    """Turn token ids times WEYL_32 into their raw draws; `scratch` is of the same size."""
     low, high = np.uint32(int(key) & 0xFFFFFFFF), np.uint32(int(key) >> 32)
-    with np.errstate(over="ignore"):
-        x = token_ids * np.uint32(0x9E3779B9)
-        x += low
-        _mix(x)
-        x ^= high
-        _mix(x)
-    return x
+    x += low
+    x ^= np.right_shift(x, 16, out=scratch)
+    x *= np.uint32(0x7FEB352D)
+    x ^= high
+    x ^= np.right_shift(x, 15, out=scratch)
+    x *= np.uint32(0x846CA68B)
+    x ^= np.right_shift(x, 16, out=scratch)
 
 
 def gumbel(hashes: UInt32) -> Float64:
@@ -58,11 +66,3 @@ def _splitmix(x: UInt64) -> UInt64:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-def _mix(x: UInt32) -> None:
-    x ^= x >> np.uint32(16)
-    x *= np.uint32(0x7FEB352D)
-    x ^= x >> np.uint32(15)
-    x *= np.uint32(0x846CA68B)
-    x ^= x >> np.uint32(16)

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker_worker.sampling.noise import GUMBEL_MAX, GUMBEL_MIN, gumbel, token_hashes
+from stoker_worker.sampling.noise import WEYL_32, gumbel, hash_in_place, token_hashes
 from stoker_worker.sampling.table import SamplingBatch
 
 Float32 = NDArray[np.float32]
@@ -22,29 +22,62 @@ Int64 = NDArray[np.int64]
 # Tokens this far below the best (in nats after temperature) are looked at only if the nearer ones do not suffice.
 NEAR_NATS = 12.0
 
+# So cold that only the best token has a chance; below it the division would overflow.
+GREEDY_BELOW = 1e-5
 
-def sample(logits: Float32, batch: SamplingBatch) -> Int64:
-    """Token ids of L rows.
-
-    logits   [L, vocab] float32, edited already; not changed
-    returns  [L] int64; -1 for a row whose logits hold a NaN or nothing finite
-    """
-    tokens: Int64 = logits.argmax(axis=1)
-    best = logits[np.arange(len(tokens)), tokens]  # argmax finds a NaN if there is one
-    tokens[~np.isfinite(best)] = -1
-    for row in np.flatnonzero((batch.temperature > 0) & (tokens >= 0)).tolist():
-        tokens[row] = _draw(logits[row], best[row], batch, row)
-    return tokens
+# In units of hashes: reach 1 is all of them. Both are multiples of what float32 can tell apart there, and fit 32 bits together.
+REACH_MARGIN = 1024.0
+LARGEST_REACH = 2.0**32 - 2 * REACH_MARGIN
 
 
-def _draw(logits: Float32, best: np.float32, batch: SamplingBatch, row: int) -> int:
-    scaled = (logits - best) / batch.temperature[row]
-    key = batch.keys[row]
-    top_k, top_p, min_p = int(batch.top_k[row]), float(batch.top_p[row]), float(batch.min_p[row])
-    if top_k == 0 and top_p >= 1 and min_p == 0:
-        return _race(scaled, key)
-    ids = keep(scaled, top_k, top_p, min_p)
-    return _best_score(scaled, ids, token_hashes(key, ids.astype(np.uint32)))
+class Sampler:
+    """Owns scratch memory for one vocabulary: fresh arrays of its size would be mapped and cleared at every draw."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self._seeds = np.arange(vocab_size, dtype=np.uint32) * WEYL_32
+        self._hashes = np.empty(vocab_size, np.uint32)
+        self._scratch = np.empty(vocab_size, np.uint32)
+        self._scaled = np.empty(vocab_size, np.float32)
+        self._reach = np.empty(vocab_size, np.float32)
+
+    def sample(self, logits: Float32, batch: SamplingBatch) -> Int64:
+        """Token ids of L rows.
+
+        logits   [L, vocab] float32, edited already; not changed
+        returns  [L] int64; -1 for a row whose logits hold a NaN or nothing finite
+        """
+        tokens: Int64 = logits.argmax(axis=1)
+        best = logits[np.arange(len(tokens)), tokens]  # argmax finds a NaN if there is one
+        tokens[~np.isfinite(best)] = -1
+        for row in np.flatnonzero((batch.temperature >= GREEDY_BELOW) & (tokens >= 0)).tolist():
+            tokens[row] = self._draw(logits[row], int(tokens[row]), batch, row)
+        return tokens
+
+    def _draw(self, logits: Float32, best: int, batch: SamplingBatch, row: int) -> int:
+        scaled = np.subtract(logits, logits[best], out=self._scaled)
+        scaled *= np.float32(1) / batch.temperature[row]
+        key = batch.keys[row]
+        top_k, top_p, min_p = int(batch.top_k[row]), float(batch.top_p[row]), float(batch.min_p[row])
+        if top_k == 0 and top_p >= 1 and min_p == 0:
+            return self._race(scaled, best, key)
+        ids = keep(scaled, top_k, top_p, min_p)
+        return _best_score(scaled, ids, token_hashes(key, ids.astype(np.uint32)))
+
+    def _race(self, scaled: Float32, leader: int, key: np.uint64) -> int:
+        """Gumbel-max over the whole row. `leader` is where `scaled` is 0, its maximum."""
+        hashes = self._hashes
+        np.copyto(hashes, self._seeds)
+        hash_in_place(key, hashes, self._scratch)
+        threshold = float(gumbel(hashes[leader : leader + 1])[0])  # the leader's score: what the others must exceed
+        # -log(-log1p(-v)) > t implies v < exp(-t): whoever's hash is larger cannot win. The margins cover float32's rounding.
+        reach = np.subtract(scaled, np.float32(threshold), out=self._reach)
+        np.minimum(reach, np.float32(0), out=reach)
+        np.exp(reach, out=reach)
+        reach *= np.float32(LARGEST_REACH)
+        reach += np.float32(REACH_MARGIN)
+        np.copyto(self._scratch, reach, casting="unsafe")
+        able = np.flatnonzero(hashes <= self._scratch)
+        return _best_score(scaled, able, hashes[able])
 
 
 def keep(scaled: Float32, top_k: int, top_p: float, min_p: float) -> Int64:
@@ -90,19 +123,6 @@ def _mass(scaled: Float32, ids: Int64) -> float:
 def _total(scaled: Float32, floor: float) -> float:
     weights = np.exp(scaled)
     return float(weights[scaled >= np.float32(floor)].sum(dtype=np.float64))
-
-
-def _race(scaled: Float32, key: np.uint64) -> int:
-    """Gumbel-max over the whole row."""
-    ids = np.flatnonzero(scaled > GUMBEL_MIN - GUMBEL_MAX)
-    hashes = token_hashes(key, ids.astype(np.uint32))
-    values = scaled[ids]
-    leader = int(values.argmax())
-    threshold = float(values[leader]) + float(gumbel(hashes[leader : leader + 1])[0])
-    # -log(-log1p(-v)) > t  implies  v < exp(-t): whoever fails that cannot beat the threshold. Rounding up is safe.
-    reach = np.exp(np.minimum(values - np.float32(threshold), 0)) * np.float32(2.0**32 * 1.0001) + np.float32(256)
-    able = np.flatnonzero(hashes <= reach)
-    return _best_score(scaled, ids[able], hashes[able])
 
 
 def _best_score(scaled: Float32, ids: Int64, hashes: NDArray[np.uint32]) -> int:
