@@ -10,8 +10,8 @@ TOKEN = 46_080  # bytes per token of SmolLM2-135M in fp32
 @pytest.mark.parametrize(
     ("available_gib", "kv_tokens", "max_context", "plan"),
     [
-        (16, 0, 0, KvPlan(728, 16, 8192)),
-        (16, 0, 2048, KvPlan(728, 16, 2048)),
+        (16, 0, 0, KvPlan(546, 16, 8192)),
+        (16, 0, 2048, KvPlan(546, 16, 2048)),
         (16, 4096, 0, KvPlan(256, 16, 4096)),
         (0.25, 0, 0, KvPlan(182, 16, 2912)),
         (16, 100_000, 0, KvPlan(6250, 16, 8192)),

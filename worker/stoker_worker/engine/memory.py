@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-DEFAULT_KV_BYTES = 512 << 20
+DEFAULT_KV_BYTES = 384 << 20
 MEMORY_SHARE = 0.5  # of what is available once the weights are in
 
 
@@ -26,7 +26,7 @@ def plan_kv(
 
     bytes_per_token  over all layers
     available_bytes  free memory after loading
-    kv_tokens        asked for; 0: half a GiB, or one full context if that is more, within half of what is available
+    kv_tokens        asked for; 0: 384 MiB, or one full context if that is more, within half of what is available
     max_context      the longest request asked for; 0: what the model was made for
     Raises TooLittleMemory.
     """

@@ -26,14 +26,11 @@ class VocabParallelEmbedding:
 
 
 class ParallelHead:
-    """Logits over the vocabulary. A tied head multiplies by the embedding's own matrix and holds no memory."""
+    """Logits over the vocabulary. A tied head multiplies by the embedding's matrix, or by a packed copy where one is faster."""
 
     def __init__(self, loader: WeightLoader, name: str, tied_to: VocabParallelEmbedding | None = None) -> None:
         self._group = loader.group
-        if tied_to is None:
-            self._matmul = prepare(loader.rows(f"{name}.weight"))
-        else:
-            self._matmul = prepare(tied_to.weight, keep_layout=True)
+        self._matmul = prepare(tied_to.weight if tied_to else loader.rows(f"{name}.weight"))
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """[L, hidden] → [L, vocab], freshly allocated."""
