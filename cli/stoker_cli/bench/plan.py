@@ -2,7 +2,6 @@
 
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,18 +92,20 @@ async def _drive(
 ) -> Level:
     try:
         level = await LevelRun(api, prompts, extent, plan.output_tokens, first, on_timing).drive(load)
-    except* ServerFailure as failures:
-        raise _first(failures.exceptions) from None
+    except BaseExceptionGroup as failures:
+        raise _server_failure(failures) from None
     if level.requests and sum(level.errors.values()) == level.requests:
         raise ServerFailure(f"every request to {api.target.url} failed: {next(iter(level.errors))}")
     return level
 
 
-def _first(failures: Sequence[BaseException]) -> ServerFailure:
-    first = failures[0]
-    while isinstance(first, BaseExceptionGroup):
+def _server_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of the server among what went wrong; all of it if there is none."""
+    ours = failures.subgroup(ServerFailure)
+    first: BaseException = ours or failures
+    while ours and isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    return ServerFailure(str(first))
+    return first
 
 
 def _forget(_timing: Timing) -> None:

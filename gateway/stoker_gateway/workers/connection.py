@@ -94,19 +94,23 @@ class WorkerConnection:
         return Load(load.state == pb.ENGINE_STATE_READY, max(reported, len(self._inboxes)))
 
     def engines(self) -> list[dict[str, str | int]]:
-        """The last load report of each engine, for whoever operates the process; none while the worker is away."""
-        return [
-            {
-                "worker": self.address,
-                "model": load.model,
-                "state": pb.EngineState.Name(load.state).removeprefix("ENGINE_STATE_").lower(),
-                "running": load.running,
-                "waiting": load.waiting,
-                "free_blocks": load.free_blocks,
-                "total_blocks": load.total_blocks,
-            }
-            for load in self._loads.values()
-        ]
+        """The last load report of each engine, for whoever operates the process; none while the worker is away.
+
+        An engine that is ready is "learning" until its model's text side is here: before that no request can go to it.
+        """
+        return [self._describe(load) for load in self._loads.values()]
+
+    def _describe(self, load: pb.EngineLoad) -> dict[str, str | int]:
+        state = pb.EngineState.Name(load.state).removeprefix("ENGINE_STATE_").lower()
+        return {
+            "worker": self.address,
+            "model": load.model,
+            "state": "learning" if state == "ready" and load.model not in self._names() else state,
+            "running": load.running,
+            "waiting": load.waiting,
+            "free_blocks": load.free_blocks,
+            "total_blocks": load.total_blocks,
+        }
 
     def submit(self, submission: Submission, inbox: Inbox) -> int:
         """Send a request; what becomes of it arrives in `inbox`. Returns the handle for `abort`."""

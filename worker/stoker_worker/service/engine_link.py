@@ -5,6 +5,7 @@ import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from stoker_worker.engine.messages import FromEngine, Shutdown, ToEngine
 from stoker_worker.engine.wire import FrameSplitter, from_engine_decoder, pack
@@ -27,13 +28,16 @@ class EngineLink(asyncio.Protocol):
     async def spawn(cls, command: Sequence[str], on_message: Callable[[FromEngine], None]) -> "EngineLink":
         """Start an engine; `--fd N`, its end of the socket, is added to the command. Raises EngineFailure."""
         ours, theirs = socket.socketpair()
+        process: Process | None = None
         try:
             with theirs:
                 process = await _start([*command, "--fd", str(theirs.fileno())], theirs)
             link = cls(process, on_message)
             await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
         except BaseException:
-            ours.close()  # an engine that was started ends by it
+            ours.close()
+            if process:
+                await _kill(process)
             raise
         return link
 
@@ -68,8 +72,7 @@ class EngineLink(asyncio.Protocol):
             async with asyncio.timeout(grace_s):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            await _kill(self._process)
         self._transport.abort()  # a process that the engine left behind could hold the other end
         await self._hung_up.wait()
 
@@ -91,15 +94,27 @@ class EngineLink(asyncio.Protocol):
 
 
 async def _start(command: Sequence[str], inherited: socket.socket) -> Process:
-    try:
-        return await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *command,
             pass_fds=(inherited.fileno(),),
             stdin=DEVNULL,
             process_group=0,  # Ctrl-C is for the front, which lets requests finish
         )
+    )
+    try:
+        return await asyncio.shield(starting)
     except OSError as error:
         raise EngineFailure(f"the engine process cannot be started: {error}") from error
+    except asyncio.CancelledError:
+        await _kill(await starting)  # Python before 3.11.4 would lose a process whose start is cancelled
+        raise
+
+
+async def _kill(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 def exit_in_words(code: int | None) -> str:
