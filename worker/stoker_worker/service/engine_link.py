@@ -68,11 +68,12 @@ class EngineLink(asyncio.Protocol):
         """Have the engine shut down after its step, or kill it if that takes longer than `grace_s`; wait until it is gone."""
         self.send(Shutdown())
         self._transport.close()  # after what was sent
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._process.wait()
-        except TimeoutError:
+        # Not asyncio.timeout: before Python 3.11.3 it lets a task that is being cancelled leave here without the kill.
+        exited = asyncio.create_task(self._process.wait())
+        await asyncio.wait((exited,), timeout=grace_s)
+        if not exited.done():
             await _kill(self._process)
+        await exited
         self._transport.abort()  # a process that the engine left behind could hold the other end
         await self._hung_up.wait()
 
