@@ -19,7 +19,8 @@ class RopeKind(StrEnum):
 class RopeScaling:
     """Parameters of the rotary embedding's scaling; those that a kind does not use keep their defaults.
 
-    Names follow Hugging Face's `rope_parameters`. GGUF files of Llama 3.1+ carry ready-made divisors instead: `freq_factors`.
+    Names follow Hugging Face's `rope_parameters`. GGUF files of Llama 3.1+ carry ready-made divisors instead, as a tensor (see
+    `weights.expected.ROPE_FREQS`).
     """
 
     kind: RopeKind = RopeKind.DEFAULT
