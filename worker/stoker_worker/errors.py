@@ -4,6 +4,7 @@ WorkerError
 ├── ModelFileError       a model file is missing, truncated or unsupported; names the file
 ├── SettingsError        a setting is unknown or out of range; names it
 ├── OutOfMemory          weights or KV do not fit; says how much is missing
+├── NativeUnavailable    the native step cannot be used here; says why
 └── EngineFailure        the engine process cannot go on
 """
 
@@ -29,6 +30,10 @@ class SettingsError(WorkerError):
 
 class OutOfMemory(WorkerError):
     """The machine has less memory than asked for."""
+
+
+class NativeUnavailable(WorkerError):
+    """The native library can be neither found nor compiled."""
 
 
 class EngineFailure(WorkerError):

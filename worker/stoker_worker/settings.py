@@ -13,6 +13,7 @@ from stoker_core.blocks import CHAIN_UNIT
 from stoker_worker.errors import SettingsError
 
 PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("auto", "native", "torch")
 MAX_UNIX_PATH_BYTES = 107  # what fits the kernel's sockaddr_un
 
 
@@ -20,6 +21,7 @@ MAX_UNIX_PATH_BYTES = 107  # what fits the kernel's sockaddr_un
 class EngineSettings:
     """One engine process.
 
+    device               native (no torch), torch, or auto: native where it serves
     threads              CPU threads of the computation; 0: all cores
     kv_tokens            tokens of KV cache; 0: by free memory
     block_size           tokens of a KV block, a multiple of the prefix chain's unit
@@ -30,6 +32,7 @@ class EngineSettings:
 
     model_path: Path
     precision: str = "auto"
+    device: str = "auto"
     threads: int = 0
     kv_tokens: int = 0
     block_size: int = 16
@@ -150,10 +153,13 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _precision(text: str) -> str:
-    if text not in PRECISIONS:
-        raise SettingsError(f"{text!r} is no precision; choose one of {', '.join(PRECISIONS)}")
-    return text
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise SettingsError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,10 @@ class _Option:
 
 MODEL = _Option("model", Path, "PATH", "a GGUF file or a Hugging Face folder")
 ENGINE_OPTIONS = (
-    _Option("precision", _precision, "|".join(PRECISIONS), "of weights and KV"),
+    _Option("precision", _one_of(PRECISIONS), "|".join(PRECISIONS), "of weights and KV"),
+    _Option(
+        "device", _one_of(DEVICES), "|".join(DEVICES), "what computes; auto: native code where it serves, else torch"
+    ),
     _Option("threads", _whole(0), "N", "CPU threads of the computation; 0: all cores"),
     _Option("kv_tokens", _whole(0), "N", "tokens of KV cache; 0: by free memory"),
     _Option("block_size", _whole(1), "N", f"tokens of a KV block, a multiple of {CHAIN_UNIT}"),

@@ -48,9 +48,15 @@ def settings_for(model: Path, **changes: Any) -> EngineSettings:
     return EngineSettings(model_path=model, precision="fp32", threads=2, **{"kv_tokens": 8192, **changes})
 
 
+@pytest.fixture(scope="module", params=["native", "torch"])
+def device(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def engine(smollm2_gguf: Path) -> Engine:
-    return load(settings_for(smollm2_gguf))[0]
+def engine(smollm2_gguf: Path, device: str) -> Engine:
+    return load(settings_for(smollm2_gguf, device=device))[0]
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +115,9 @@ def test_a_sampled_request_gives_the_same_tokens_alone_in_a_batch_with_prefix_hi
     }
 
 
-def test_preemption_changes_no_token(smollm2_gguf: Path, engine: Engine, prompts: list[list[int]]) -> None:
+def test_preemption_changes_no_token(smollm2_gguf: Path, device: str, engine: Engine, prompts: list[list[int]]) -> None:
     messages = [sampled(3000 + n, prompts[30], n, cache_salt=b"%d" % n) for n in range(4)]
     expected = Outputs().run(engine, messages).tokens
-    tight = load(settings_for(smollm2_gguf, kv_tokens=224))[0]
+    tight = load(settings_for(smollm2_gguf, device=device, kv_tokens=224))[0]
     assert Outputs().run(tight, messages).tokens == expected
     assert tight._scheduler.num_preemptions > 0

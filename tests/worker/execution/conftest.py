@@ -12,8 +12,12 @@ import torch
 
 from stoker_core.text import TextBundle
 from stoker_worker.execution.device import Device
+from stoker_worker.execution.native_device import NativeDevice
+from stoker_worker.execution.torch_device import TorchDevice
+from stoker_worker.kernels.native.build import library_path
 from stoker_worker.models.config import ModelConfig
 from stoker_worker.scheduling.plan import StepPlan
+from stoker_worker.weights.source import WeightSource
 
 VOCAB, CONTEXT = 71, 96
 
@@ -49,6 +53,21 @@ class Part:
     tokens: np.ndarray
     start: int
     blocks: np.ndarray
+
+
+def torch_device(source: WeightSource) -> Device:
+    return TorchDevice(source)
+
+
+def native_device(source: WeightSource) -> Device:
+    return NativeDevice(source, library_path(), threads=2)
+
+
+@pytest.fixture(params=[torch_device, native_device], ids=["torch", "native"])
+def open_device(request: pytest.FixtureRequest) -> Callable[[WeightSource], Device]:
+    """Each of the devices that compute in fp32 here, as a way to load a model onto it."""
+    opened: Callable[[WeightSource], Device] = request.param
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from stoker_worker.execution.torch_device import TorchDevice
+from stoker_worker.execution.device import Device
 from stoker_worker.weights.open import open_model
+from stoker_worker.weights.source import WeightSource
 
 BLOCK, NEW_TOKENS = 16, 12
 # "Question: What is the capital of France? Answer:" and "def fibonacci(n):", as SmolLM2's tokenizer cuts them.
@@ -36,9 +37,13 @@ def greedy(transformers: ModuleType, smollm2_reference: Path) -> list[list[int]]
 
 
 def test_greedy_texts_decoded_side_by_side_are_those_of_transformers(
-    greedy: list[list[int]], smollm2_gguf: Path, part: Any, make_plan: Callable[..., Any]
+    open_device: Callable[[WeightSource], Device],
+    greedy: list[list[int]],
+    smollm2_gguf: Path,
+    part: Any,
+    make_plan: Callable[..., Any],
 ) -> None:
-    device = TorchDevice(open_model(smollm2_gguf))
+    device = open_device(open_model(smollm2_gguf))
     device.allocate_kv(8, BLOCK)
     tables = np.array([5, 2]), np.array([7, 0])
     texts = [list(prompt) for prompt in PROMPTS]

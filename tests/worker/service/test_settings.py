@@ -36,7 +36,8 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
             *("--model-id", "accounts/a/models/b", "--alias", "c", "--alias", "d", "--region", "r", "--pool", "p"),
             *("--tier", "t", "--deployment-uid", "u", "--instance", "i", "--max-queue", "8", "--drain-timeout", "1.5"),
             *("--otlp-endpoint", "http://x", "--tls-cert", str(tmp_path / "cert"), "--tls-key", str(tmp_path / "key")),
-            *("--tls-ca", str(tmp_path / "ca"), "--precision", "bf16", "--threads", "2", "--kv-tokens", "640"),
+            *("--tls-ca", str(tmp_path / "ca"), "--precision", "bf16", "--device", "torch"),
+            *("--threads", "2", "--kv-tokens", "640"),
             *("--block-size", "32", "--max-batch-tokens", "64", "--max-batch-sequences", "4", "--max-context", "128"),
             "--no-prefix-cache",
         ]
@@ -50,7 +51,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
         "127.0.0.1:7",
     )
     assert worker.tls is not None
-    assert engine == EngineSettings(Path("m"), "bf16", 2, 640, 32, 64, 4, False, 128)
+    assert engine == EngineSettings(Path("m"), "bf16", "torch", 2, 640, 32, 64, 4, False, 128)
     assert parse_engine([*engine_arguments(engine), "--fd", "9"]) == (9, engine)
 
 
@@ -64,7 +65,10 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
         pytest.param([*LEAST, "--threads", "-1"], "--threads", id="negative threads"),
         pytest.param([*LEAST, "--max-queue", "0"], "--max-queue: '0' is no whole number from 1", id="no queue"),
         pytest.param([*LEAST, "--block-size", "24"], "it must be a multiple of 16", id="a block beside the unit"),
-        pytest.param([*LEAST, "--precision", "fp8"], "choose one of auto, fp32, bf16", id="an unknown precision"),
+        pytest.param(
+            [*LEAST, "--precision", "fp8"], "--precision: 'fp8' is not one of auto, fp32, bf16", id="precision"
+        ),
+        pytest.param([*LEAST, "--device", "tpu"], "--device: 'tpu' is not one of auto, native, torch", id="device"),
         pytest.param([*LEAST, "--drain-timeout", "nan"], "is no number of seconds", id="a time that is none"),
         pytest.param([*LEAST, "--model-id", "a@b"], "must not be empty or contain @", id="a model id with a revision"),
         pytest.param(["--model", "m", "--listen", "here"], "write unix:PATH or HOST:PORT", id="no address at all"),

@@ -1,13 +1,13 @@
 """The engine process: load, warm up, then step whenever there is work. Its only peer is the front that started it."""
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from stoker_worker.engine.device import open_device
 from stoker_worker.engine.engine import Engine
 from stoker_worker.engine.memory import TooLittleMemory, plan_kv
 from stoker_worker.engine.messages import (
@@ -21,7 +21,6 @@ from stoker_worker.engine.messages import (
 )
 from stoker_worker.engine.wire import EngineEnd
 from stoker_worker.errors import ModelFileError, OutOfMemory, SettingsError, WorkerError
-from stoker_worker.execution.device import Device
 from stoker_worker.sampling.params import SamplingParams
 from stoker_worker.scheduling.blocks import BlockPool
 from stoker_worker.scheduling.pacing import PrefillPacer
@@ -35,7 +34,6 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
     """Serve the front at the other end of `sock` until it goes away or says so; returns the exit code."""
     end = EngineEnd(sock)
     try:
-        pin_threads(settings.threads)
         engine, ready = load(settings, end.send)
         end.send(ready)
         serve(engine, end)
@@ -51,25 +49,12 @@ def main(sock: socket.socket, settings: EngineSettings) -> int:
     return 0
 
 
-def pin_threads(threads: int) -> None:
-    """Give torch its threads (0: every core that the process may use). Once, before anything computes."""
-    count = threads or len(os.sched_getaffinity(0))
-    # Read when torch is imported. Without a bound, a thread that spins at a barrier keeps the gateway (or the very thread it
-    # waits for) off its core, and steps take seconds; sleeping at once costs a third of a quiet machine's speed.
-    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "GOMP_SPINCOUNT": "20000"}
-
-    import torch
-
-    torch.set_num_threads(count)
-    torch.set_num_interop_threads(1)
-
-
 def load(
     settings: EngineSettings, tell: Callable[[LoadProgress], None] = lambda _progress: None
 ) -> tuple[Engine, EngineReady]:
     """Read the model, size and allocate the KV blocks, warm up. Raises WorkerError."""
     started = time.monotonic()
-    device = _open_device(settings, tell)
+    device = open_device(settings, tell)
     spec = device.spec
     try:
         kv = plan_kv(
@@ -132,15 +117,6 @@ def available_memory() -> int:
 def _say_last(end: EngineEnd, message: EngineFailed) -> None:
     with suppress(OSError):  # the front may have found the same fault and be gone
         end.send(message)
-
-
-def _open_device(settings: EngineSettings, tell: Callable[[LoadProgress], None]) -> Device:
-    from stoker_worker.execution.torch_device import TorchDevice
-    from stoker_worker.weights.open import open_model
-    from stoker_worker.weights.progress import ProgressSource
-
-    source = open_model(settings.model_path)
-    return TorchDevice(ProgressSource(source, lambda done, total: tell(LoadProgress(done, total))), settings.precision)
 
 
 def _obey(engine: Engine, command: ToEngine) -> None:

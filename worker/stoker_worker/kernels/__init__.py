@@ -1,1 +1,1 @@
-"""Device code: Triton for GPUs, native for CPUs. Filled by the work that brings each device."""
+"""Code below the layers: native for CPUs."""
