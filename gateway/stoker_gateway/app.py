@@ -1,4 +1,4 @@
-"""The ASGI application: hot routes by one look-up of the path, all else by Starlette."""
+"""The application: hot routes by one look-up of the path, all else by Starlette."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from stoker_gateway.asgi_exchange import AsgiApp, Receive, Scope, Send
 from stoker_gateway.errors import ApiError, InternalError, MethodNotAllowed, NotFound, answer
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.handlers.fronts import CHAT, COMPLETIONS
@@ -14,27 +13,23 @@ from stoker_gateway.handlers.generate import Generate
 from stoker_gateway.handlers.guard import HotRoute
 from stoker_gateway.handlers.models import Models
 from stoker_gateway.handlers.probes import Probes
+from stoker_gateway.socket_exchange import HotRoutes
 
 # OpenAI's, Fireworks', and what a Fireworks client makes of a base URL that ends in /inference/v1. The longest is first.
 PREFIXES = ("/inference/v1/v1", "/inference/v1", "/v1")
 
 
 class App:
-    """One router under every prefix. The hot routes pass none of Starlette's layers."""
+    """One router under every prefix. `hot` routes pass none of Starlette's layers; `rest` is an ASGI application."""
 
     def __init__(self, gateway: Gateway) -> None:
         chat = HotRoute(CHAT.route, CHAT.id_prefix, Generate(CHAT, gateway), gateway.metrics)
         completions = HotRoute(
             COMPLETIONS.route, COMPLETIONS.id_prefix, Generate(COMPLETIONS, gateway), gateway.metrics
         )
-        hot = {"/chat/completions": chat, "/completions": completions}
-        self._hot: dict[str, AsgiApp] = {prefix + path: route for prefix in PREFIXES for path, route in hot.items()}
-        self._rest = _starlette(gateway)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        route = self._hot.get(scope["path"]) if scope["type"] == "http" else None
-        await (route or self._rest)(scope, receive, send)
+        routes = {"/chat/completions": chat, "/completions": completions}
+        self.hot: HotRoutes = {prefix + path: route for prefix in PREFIXES for path, route in routes.items()}
+        self.rest = _starlette(gateway)
 
 
 def _starlette(gateway: Gateway) -> Starlette:

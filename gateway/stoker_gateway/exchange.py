@@ -1,6 +1,6 @@
 """What a handler sees of an HTTP request: the seam between handlers and whatever serves sockets."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -47,18 +47,27 @@ class Exchange(Protocol):
         """Call back once if the client goes away before the answer is complete. Only after the body was read."""
         ...
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
         ...
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """Status and headers of a streamed answer."""
+    def start(self, status: int, headers: Headers, data: bytes = b"") -> None:
+        """Status, headers and first piece of a streamed answer."""
         ...
 
-    def write(self, data: bytes) -> Awaitable[None]:
-        """A piece of a streamed answer; waits while the client reads more slowly than we write."""
+    @property
+    def paused(self) -> bool:
+        """The client reads more slowly than we write: whoever can wait, writes no more until `on_writable` tells."""
         ...
 
-    async def finish(self, data: bytes = b"") -> None:
+    def on_writable(self, callback: Callable[[], None]) -> None:
+        """Call back each time the client has caught up, or is gone."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """A piece of a streamed answer, not empty. Goes out at once; what the client does not take is buffered."""
+        ...
+
+    def finish(self, data: bytes = b"") -> None:
         """The last piece."""
         ...

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 import uvloop
@@ -16,6 +17,7 @@ from stoker_gateway.app import App
 from stoker_gateway.errors import SettingsError
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.settings import Settings
+from stoker_gateway.socket_exchange import HotProtocol
 from stoker_gateway.workers.texts import TextStore
 
 BACKLOG = 2048
@@ -74,8 +76,8 @@ class Server(uvicorn.Server):
 def make_server(app: App, settings: Settings) -> Server:
     """A server for `app`. Nothing of a request is logged."""
     config = uvicorn.Config(
-        app,
-        http="httptools",
+        app.rest,
+        http=partial(HotProtocol, hot=app.hot),  # type: ignore[arg-type]  # it is called like the class that is meant
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -1,7 +1,7 @@
 """One HTTP request's generation: its jobs, its clock and its client, driven by one task and one signal."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -56,6 +56,15 @@ class Run:
         await self._signal.wait()
         self._advance()
         return True
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever there is news for `take`, in place of `step`; None ends that. It must not raise."""
+        self._signal.listen(listener)
+
+    def take(self) -> bool:
+        """Take in the news there is; False when everything has ended. Raises ApiError, ClientGone."""
+        self._advance()
+        return bool(self._live)
 
     def _advance(self) -> None:
         if self._gone:

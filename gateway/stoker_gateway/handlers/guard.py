@@ -5,7 +5,6 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 
-from stoker_gateway.asgi_exchange import AsgiExchange, Receive, Scope, Send
 from stoker_gateway.errors import ApiError, ClientGone, InternalError, MethodNotAllowed, Stopping, answer, in_stream
 from stoker_gateway.exchange import JSON_HEADERS, Exchange
 from stoker_gateway.observability.metrics import Metrics
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class HotRoute:
-    """An ASGI app around a handler for POST. The handler gets the request's own id and answers, or raises."""
+    """Around a handler for POST. The handler gets the request's own id and answers, or raises."""
 
     def __init__(self, name: str, id_prefix: str, handler: Handler, metrics: Metrics) -> None:
         self._name = name
@@ -27,9 +26,8 @@ class HotRoute:
         self._handler = handler
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        exchange = AsgiExchange(scope, receive, send)
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens."""
         request_id = new_id(self._id_prefix)
         try:
             if exchange.method != "POST":
@@ -38,26 +36,25 @@ class HotRoute:
         except ClientGone:
             pass
         except ApiError as error:
-            await fail(exchange, request_id, error)
+            fail(exchange, request_id, error)
         except asyncio.CancelledError:
-            await fail(exchange, request_id, Stopping("This gateway is stopping. Send the request again."))
+            fail(exchange, request_id, Stopping("This gateway is stopping. Send the request again."))
         except Exception as error:  # noqa: BLE001 - the edge of a request: a defect must not end the process
             self._metrics.defect()
             log.error("%s: %s", self._name, where(error))
-            await fail(exchange, request_id, InternalError("The gateway failed on this request; it was reported."))
+            fail(exchange, request_id, InternalError("The gateway failed on this request; it was reported."))
         finally:
-            exchange.aclose()
             self._metrics.answered(self._name, exchange.status or CLIENT_GONE_STATUS)
 
 
-async def fail(exchange: Exchange, request_id: str, error: ApiError) -> None:
+def fail(exchange: Exchange, request_id: str, error: ApiError) -> None:
     """Tell the client, as an answer or, where a stream has begun, as its last event."""
     if exchange.status:
-        await exchange.finish(in_stream(error))
+        exchange.finish(in_stream(error))
         return
     told = answer(error)
     headers = [*JSON_HEADERS, *told.headers, (b"x-request-id", echoed(exchange.header(b"x-request-id"), request_id))]
-    await exchange.respond(told.status, headers, told.body)
+    exchange.respond(told.status, headers, told.body)
 
 
 def where(error: BaseException) -> str:

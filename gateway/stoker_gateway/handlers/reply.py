@@ -1,6 +1,5 @@
 """Sending an answer: at once when everything has ended, or piece by piece as it comes."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from stoker_gateway.generation.chunks import ChunkWriter
 from stoker_gateway.generation.logprobs import Vocabulary
 from stoker_gateway.generation.run import Run
 from stoker_gateway.handlers.fronts import Front
+from stoker_gateway.handlers.pump import Pace, Pump
 from stoker_gateway.observability.metrics import Metrics
 
 
@@ -36,28 +36,13 @@ async def reply_whole(exchange: Exchange, run: Run, reply: Reply, front: Front[A
         pass
     body = front.answer(reply.meta, run.choices, run.counts, reply.vocabulary)
     await reply.accounted()
-    await exchange.respond(200, [*JSON_HEADERS, *reply.headers], body)
+    exchange.respond(200, [*JSON_HEADERS, *reply.headers], body)
 
 
 async def reply_stream(exchange: Exchange, run: Run, reply: Reply, front: Front[Any]) -> None:
     """Server-sent events. Raises ApiError, ClientGone, also after the first of them."""
-    clock, ttft, itl = asyncio.get_running_loop().time, reply.metrics.ttft, reply.metrics.itl
     writer = ChunkWriter(front.style, reply.meta, run.choices, reply.vocabulary)
-    await exchange.start(200, [*EVENT_STREAM_HEADERS, *reply.headers])
-    if first := writer.first():
-        await exchange.write(first)
-    last_s = 0.0
-    more = True
-    while more:
-        piece = writer.news()
-        if piece:
-            now_s = clock()
-            if last_s:
-                itl.observe(now_s - last_s)
-            else:
-                ttft.observe(now_s - reply.began_s)
-            last_s = now_s
-            await exchange.write(piece)
-        more = await run.step()
+    exchange.start(200, [*EVENT_STREAM_HEADERS, *reply.headers], writer.first())
+    rest = await Pump(exchange, run, writer, Pace(reply.metrics, reply.began_s)).run()
     await reply.accounted()
-    await exchange.finish(writer.last(run.counts))
+    exchange.finish(rest + writer.last(run.counts))

@@ -28,31 +28,35 @@ _END = {
 def dispatch(frame: pb.Frame, inboxes: Inboxes) -> None:
     """Hand a frame's contents to `inboxes`, and forget those that have had their last word.
 
-    Unknown handles are passed over: their requests are gone already.
+    Signals are set when all of the frame has arrived, so that a request takes in its part of it at once. Unknown handles
+    are passed over: their requests are gone already.
     """
+    told: list[Inbox] = []
     for accepted in frame.accepted:
         if (inbox := inboxes.get(accepted.handle)) is not None:
             inbox.accepted = True
-            inbox.signal.set()
+            told.append(inbox)
     for refused in frame.refused:
         if (inbox := inboxes.pop(refused.handle, None)) is not None:
             inbox.refusal = _refusal(refused)
-            inbox.signal.set()
-    if frame.HasField("tokens"):
-        _tokens(frame.tokens, inboxes)
+            told.append(inbox)
     if frame.HasField("counters"):
         _counters(frame.counters, inboxes)
+    if frame.HasField("tokens"):
+        _tokens(frame.tokens, inboxes, told)
     for ended in frame.ended:
         if (inbox := inboxes.pop(ended.handle, None)) is not None:
             inbox.end = End(_END.get(ended.reason, EndReason.BROKEN_OFF), ended.retryable)
-            inbox.signal.set()
+            told.append(inbox)
+    for inbox in told:
+        inbox.signal.set()
 
 
-def _tokens(tokens: pb.Tokens, inboxes: Inboxes) -> None:
+def _tokens(tokens: pb.Tokens, inboxes: Inboxes, told: list[Inbox]) -> None:
     for prompt in tokens.prompt_logprobs:
         if (inbox := inboxes.get(prompt.handle)) is not None:
             inbox.prompt_logprobs = _top(prompt)
-            inbox.signal.set()
+            told.append(inbox)
     logprobs = {entry.entry: _top(entry) for entry in tokens.logprobs} if tokens.logprobs else {}
     token_ids = list(tokens.token_ids)
     start = 0
@@ -63,7 +67,7 @@ def _tokens(tokens: pb.Tokens, inboxes: Inboxes) -> None:
         if inbox is not None:
             top = logprobs.get(entry) if logprobs else None
             inbox.deltas.append(Delta(choice, token_ids[start:end], _FINISH[finish] if finish else None, top))
-            inbox.signal.set()
+            told.append(inbox)
         start = end
 
 

@@ -30,5 +30,5 @@ class HeldQueue:
 
     def wake(self) -> None:
         """Something has changed."""
-        for signal in self._signals:
+        for signal in tuple(self._signals):  # who is woken may leave at once
             signal.set()
