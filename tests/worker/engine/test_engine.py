@@ -165,7 +165,7 @@ def test_prompt_logprobs_cover_the_prompt_once(harness: MakeHarness, length: int
 
 def test_decodes_go_on_while_a_long_prompt_is_computed(harness: MakeHarness) -> None:
     run = harness(tokens=64)
-    run.engine.submit(request(1, PROMPT[:5], max_tokens=40))
+    run.engine.submit(request(1, PROMPT[:5], max_tokens=80))
     run.step()
     run.engine.submit(request(2, (PROMPT * 7)[:480], max_tokens=1))
     while 2 not in run.ended:

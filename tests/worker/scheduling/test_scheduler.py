@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stoker_worker.scheduling.blocks import BlockPool
-from stoker_worker.scheduling.pacing import PrefillPacer
+from stoker_worker.scheduling.pacing import PrefillPacer, Work
 from stoker_worker.scheduling.planner import build_plan
 from stoker_worker.scheduling.scheduler import ScheduledRow, Scheduler, SchedulerLimits
 from stoker_worker.scheduling.sequence import Sequence, SequenceGroup, SequenceState
@@ -184,7 +184,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         rows = self.scheduler.schedule()
         self.check_rows(rows)
         self.scheduler.settle(rows)
-        self.pacer.cost.observe(sum(row.count for row in rows) or 1, step_s)
+        tokens = sum(row.count for row in rows) or 1
+        work = Work(tokens, sum(row.start * row.count for row in rows) + tokens)
+        self.pacer.observe(work, step_s, has_prompts=tokens > len(rows))
         for row in rows:
             if row.reaches_end:
                 row.sequence.wants_prompt_logits = False

@@ -14,7 +14,7 @@ from stoker_worker.sampling.logprobs import logprobs_of
 from stoker_worker.sampling.sampler import Sampler
 from stoker_worker.sampling.table import SamplingTable
 from stoker_worker.scheduling.blocks import BlockPool
-from stoker_worker.scheduling.pacing import PrefillPacer
+from stoker_worker.scheduling.pacing import PrefillPacer, Work
 from stoker_worker.scheduling.planner import build_plan
 from stoker_worker.scheduling.scheduler import ScheduledRow, Scheduler, SchedulerLimits
 from stoker_worker.scheduling.sequence import Sequence, SequenceGroup
@@ -124,7 +124,7 @@ class Engine:
             self._settle(rows, logits, report)
             elapsed = self._clock() - started
             self._step_us = round(elapsed * 1e6)
-            self._pacer.cost.observe(plan.tokens, elapsed)
+            self._pacer.observe(Work(plan.tokens, plan.keys), elapsed, has_prompts=plan.tokens > plan.sequences)
         ended, self._ended = self._ended, []
         return report.build(ended, self.load())
 

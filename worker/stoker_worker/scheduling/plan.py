@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class StepPlan:
     def tokens(self) -> int:
         """T."""
         return len(self.token_ids)
+
+    @property
+    def keys(self) -> int:
+        """Keys that the tokens attend to, summed over the tokens."""
+        return int(self.positions.sum(dtype=np.int64)) + self.tokens
 
     @property
     def sequences(self) -> int:

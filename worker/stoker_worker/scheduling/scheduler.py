@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from stoker_worker.scheduling.blocks import BlockPool
-from stoker_worker.scheduling.pacing import PrefillPacer, fair_shares
+from stoker_worker.scheduling.pacing import PrefillPacer, Work, fair_shares
 from stoker_worker.scheduling.sequence import Sequence, SequenceState
 
 PROMPT_LOGITS_CHUNK = 64  # tokens
@@ -66,7 +66,8 @@ class Scheduler:
     def schedule(self) -> list[ScheduledRow]:
         """Plan one step: decodes first, then prompts under the pacer's budget. Empty if nothing can run."""
         rows = self._schedule_decodes()
-        budget = self._pacer.prefill_budget(len(rows))
+        furthest = max((s.num_computed for s in self._running if s.is_prefilling), default=0)
+        budget = self._pacer.prefill_budget(Work.of_rows([row.start for row in rows]), furthest)
         self._admit(budget)
         decoding = {row.sequence.order for row in rows}
         prefilling = [sequence for sequence in self._running if sequence.order not in decoding]
