@@ -1,6 +1,7 @@
 """Regenerate everything that is generated: run by `make generate`, compared by `make verify`.
 
-Today that is the worker wire: message classes, their types, and the gRPC stubs, written beside the `.proto`.
+The worker wire: message classes, their types, and the gRPC stubs, written beside the `.proto`. The custom resources' definitions,
+written from their typed source to `manifests/crds`.
 """
 
 import os
@@ -8,12 +9,35 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from stoker_operator.api.crd import crd
+from stoker_operator.api.resources import RESOURCES
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
+CRDS = ROOT / "manifests" / "crds"
+HEADER = "# Made by `make generate` from operator/stoker_operator/api.\n"
 
 
 def main() -> int:
-    """Write all generated files below the repository's root; the exit code is the generator's."""
+    """Write all generated files below the repository's root; the exit code is protoc's."""
+    write_crds()
+    return write_stubs()
+
+
+def write_crds() -> None:
+    """One file per resource; files of resources that are gone are removed."""
+    CRDS.mkdir(parents=True, exist_ok=True)
+    for stale in CRDS.glob("*.yaml"):
+        stale.unlink()
+    for resource in RESOURCES:
+        text = yaml.safe_dump(crd(resource), sort_keys=False, width=140, allow_unicode=True)
+        (CRDS / f"{resource.crd_name}.yaml").write_text(HEADER + text)
+
+
+def write_stubs() -> int:
+    """The classes of every `.proto`; returns protoc's exit code."""
     sources = [str(path.relative_to(PROTO)) for path in sorted(PROTO.rglob("*.proto"))]
     outputs = [f"--{kind}_out=." for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *outputs, *sources]
