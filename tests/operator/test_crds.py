@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 import yaml
+
 from stoker_operator.api.crd import crd
 from stoker_operator.api.deployment import DeploymentSpec
 from stoker_operator.api.model import ModelSpec
