@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from contextlib import AsyncExitStack
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -116,4 +117,4 @@ def _secret(settings: Settings) -> bytes:
         raise SettingsError(f"{settings.salt_secret_file}: {error.strerror}") from None
     if len(secret) < 16:
         raise SettingsError(f"{settings.salt_secret_file}: the secret must have 16 bytes or more")
-    return secret
+    return sha256(secret).digest()  # of any length as given, of one length as a key

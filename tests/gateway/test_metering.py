@@ -41,6 +41,14 @@ async def test_events_are_in_the_file_after_one_turn_of_the_loop(tmp_path: Path)
     await sink.aclose()
 
 
+async def test_a_line_says_what_the_event_says_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "usage.jsonl"
+    sink = JsonlSink(path)
+    sink.record(event(7))
+    await sink.aclose()
+    assert json.loads(path.read_text()) == event(7).to_json()
+
+
 async def test_one_turn_is_one_write_and_writers_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "usage.jsonl"
     writes: list[int] = []

@@ -1,9 +1,9 @@
 """What one prompt asks of a worker: pure, with the seed and the model's facts as arguments."""
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from hashlib import blake2b
 from typing import TypeVar
 
 from stoker_gateway.api.common import CommonFields
@@ -75,8 +75,11 @@ class Plan:
 
 
 def cache_salt(secret: bytes, account: str, isolation_key: str) -> bytes:
-    """Prefix caches are shared only between requests with equal salts: within an account and its isolation key."""
-    return hmac.digest(secret, f"{account}\0{isolation_key}".encode(), "sha256")[:16]
+    """Prefix caches are shared only between requests with equal salts: within an account and its isolation key.
+
+    `secret` has 64 bytes at most.
+    """
+    return blake2b(f"{account}\0{isolation_key}".encode(), key=secret, digest_size=16).digest()
 
 
 def plan(

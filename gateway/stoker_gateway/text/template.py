@@ -34,6 +34,7 @@ class ChatTemplate:
         environment = TemplateEnvironment(now)
         self._templates = {name: _compiled(environment, name, source) for name, source in bundle.chat_templates.items()}
         self._tokens = {"bos_token": bundle.bos_token, "eos_token": bundle.eos_token, **bundle.special_tokens}
+        self._globals = dict(environment.globals)  # jinja2 would collect them anew for every rendering
 
     @property
     def takes_chat(self) -> bool:
@@ -59,7 +60,7 @@ class ChatTemplate:
             raise TemplateError(f"The chat template's variable {taken[0]!r} cannot be set; leave it out.")
         template = self._choose(with_tools=bool(tools))
         try:
-            return _rendered(template, {"documents": None, **given, **extra})
+            return _rendered(template, {**self._globals, "documents": None, **given, **extra})
         except _FAILURES as error:
             raise _explained(error) from None
 
@@ -81,9 +82,10 @@ def _compiled(environment: TemplateEnvironment, name: str, source: str) -> Templ
 
 
 def _rendered(template: Template, variables: dict[str, Any]) -> str:
+    """The text; `variables` are all that the template sees, globals too."""
     chunks: list[str] = []
     size = 0
-    context = template.new_context(variables)
+    context = template.new_context(variables, shared=True)
     for chunk in template.root_render_func(context):
         size += len(chunk)
         if size > MAX_CHARS:
