@@ -1,0 +1,1 @@
+"""Decisions of the operator: plain functions over what was observed, without a clock, a network or a log."""
