@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from stoker_gateway.connection import HotRoutes
 from stoker_gateway.errors import ApiError, InternalError, MethodNotAllowed, NotFound, answer
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.handlers.fronts import CHAT, COMPLETIONS
@@ -13,7 +14,6 @@ from stoker_gateway.handlers.generate import Generate
 from stoker_gateway.handlers.guard import HotRoute
 from stoker_gateway.handlers.models import Models
 from stoker_gateway.handlers.probes import Probes
-from stoker_gateway.socket_exchange import HotRoutes
 
 # OpenAI's, Fireworks', and what a Fireworks client makes of a base URL that ends in /inference/v1. The longest is first.
 PREFIXES = ("/inference/v1/v1", "/inference/v1", "/v1")

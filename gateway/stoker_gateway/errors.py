@@ -6,7 +6,9 @@ GatewayFailure
 └── ApiError                 an OpenAI error body
     ├── InvalidRequest       400  the request says something impossible; names the field
     │   ├── ContextLengthExceeded
-    │   └── BodyTooLarge     413
+    │   ├── RequestTooSlow   408
+    │   ├── BodyTooLarge     413
+    │   └── HeadTooLarge     431
     ├── Unauthorized         401
     ├── Forbidden            403
     ├── NotFound             404
@@ -60,8 +62,16 @@ class ContextLengthExceeded(InvalidRequest):
     """The prompt (or, where the client insists, prompt and output) does not fit the model's context."""
 
 
+class RequestTooSlow(InvalidRequest):
+    """The request was not complete in time."""
+
+
 class BodyTooLarge(InvalidRequest):
     """The body has more bytes than this gateway reads."""
+
+
+class HeadTooLarge(InvalidRequest):
+    """Request line and headers have more bytes than this gateway reads."""
 
 
 class Unauthorized(ApiError):
@@ -128,7 +138,9 @@ class Row:
 TABLE: dict[type[ApiError], Row] = {
     InvalidRequest: Row(400, "invalid_request_error", "invalid_value"),
     ContextLengthExceeded: Row(400, "invalid_request_error", "context_length_exceeded"),
+    RequestTooSlow: Row(408, "invalid_request_error", "request_timeout"),
     BodyTooLarge: Row(413, "invalid_request_error", "request_too_large"),
+    HeadTooLarge: Row(431, "invalid_request_error", "head_too_large"),
     Unauthorized: Row(401, "invalid_request_error", "invalid_api_key"),
     Forbidden: Row(403, "invalid_request_error", "insufficient_permissions"),
     NotFound: Row(404, "invalid_request_error", "not_found"),
@@ -141,6 +153,9 @@ TABLE: dict[type[ApiError], Row] = {
     Stopping: Row(503, "server_error", "stopping", retry=True),
     DeadlineExceeded: Row(504, "server_error", "deadline_exceeded", retry=False),
 }
+
+
+UNREAD = frozenset({408, 413, 431})  # the rest of such a request is not read: nothing can follow it
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +182,8 @@ def answer(error: ApiError) -> ErrorAnswer:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if row.retry is not None:
         headers.append((b"x-should-retry", b"true" if row.retry else b"false"))
-    if row.status == 413:
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    if row.status in UNREAD:
+        headers.append((b"connection", b"close"))
     if row.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return ErrorAnswer(row.status, headers, error_body(error))

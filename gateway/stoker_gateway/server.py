@@ -14,10 +14,10 @@ import uvicorn
 import uvloop
 
 from stoker_gateway.app import App
+from stoker_gateway.connection import Connection
 from stoker_gateway.errors import SettingsError
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.settings import Settings
-from stoker_gateway.socket_exchange import HotProtocol
 from stoker_gateway.workers.texts import TextStore
 
 BACKLOG = 2048
@@ -75,9 +75,10 @@ class Server(uvicorn.Server):
 
 def make_server(app: App, settings: Settings) -> Server:
     """A server for `app`. Nothing of a request is logged."""
+    connection = partial(Connection, hot=app.hot, receive_timeout_s=settings.limits.receive_timeout_s)
     config = uvicorn.Config(
         app.rest,
-        http=partial(HotProtocol, hot=app.hot),  # type: ignore[arg-type]  # it is called like the class that is meant
+        http=connection,  # type: ignore[arg-type]  # it is called like the class that is meant
         lifespan="off",
         access_log=False,
         log_config=None,

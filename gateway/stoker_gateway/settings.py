@@ -19,6 +19,7 @@ class Limits:
     max_body_bytes: int = 16 * 1024 * 1024
     max_concurrent: int = 4096  # requests in the process, beyond it 429
     max_held: int = 1024  # requests that wait for a worker, beyond it 429
+    receive_timeout_s: float = 60.0  # a request, head and body, from its first byte to its last
     hold_timeout_s: float = 30.0  # how long such a request waits before 503
     request_timeout_s: float = 600.0
     heartbeat_timeout_s: float = 10.0  # a worker that is silent for so long is lost; it speaks every second
@@ -111,6 +112,7 @@ OPTIONS = (
     _Option("max-body-bytes", _count, "largest request body", "N"),
     _Option("max-concurrent", _count, "requests in the process at once", "N"),
     _Option("max-held", _count, "requests that may wait for a worker", "N"),
+    _Option("receive-timeout", _seconds, "how long a client may take to send a request", "SECONDS"),
     _Option("hold-timeout", _seconds, "how long they wait", "SECONDS"),
     _Option("request-timeout", _seconds, "longest life of a request", "SECONDS"),
     _Option("heartbeat-timeout", _seconds, "silence after which a worker is lost", "SECONDS"),
@@ -121,6 +123,7 @@ _LIMIT_FIELDS = {
     "max-body-bytes": "max_body_bytes",
     "max-concurrent": "max_concurrent",
     "max-held": "max_held",
+    "receive-timeout": "receive_timeout_s",
     "hold-timeout": "hold_timeout_s",
     "request-timeout": "request_timeout_s",
     "heartbeat-timeout": "heartbeat_timeout_s",

@@ -1,24 +1,21 @@
 """An Exchange over a connection's own transport: uvicorn reads and frames requests, answers pass no layer of ASGI."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from stoker_gateway.errors import BodyTooLarge, ClientGone
-from stoker_gateway.exchange import Exchange, Headers
+from stoker_gateway.errors import BodyTooLarge, ClientGone, RequestTooSlow
+from stoker_gateway.exchange import Headers
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = (b"transfer-encoding", b"chunked")
 CLOSE = (b"connection", b"close")
 
-HotRoutes = Mapping[str, Callable[[Exchange], Awaitable[None]]]
-
 
 class SocketExchange:
     """One request. `cycle` is uvicorn's record of it, which the protocol fills while the request comes in."""
 
-    __slots__ = ("_closed", "_cycle", "_transport", "_writable", "method", "path", "status")
+    __slots__ = ("_closed", "_cycle", "_late", "_transport", "_writable", "method", "path", "status")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self.method: str = cycle.scope["method"]
@@ -26,6 +23,7 @@ class SocketExchange:
         self.status = 0
         self._cycle = cycle
         self._transport = cycle.transport
+        self._late: RequestTooSlow | None = None
         self._closed: Callable[[], None] | None = None
         self._writable: Callable[[], None] | None = None
 
@@ -45,12 +43,14 @@ class SocketExchange:
         if cycle.waiting_for_100_continue:
             self._transport.write(CONTINUE)
             cycle.waiting_for_100_continue = False
-        while cycle.more_body and not cycle.disconnected and len(cycle.body) <= limit:
+        while cycle.more_body and not (cycle.disconnected or self._late) and len(cycle.body) <= limit:
             cycle.flow.resume_reading()
             cycle.message_event.clear()
             await cycle.message_event.wait()
         if cycle.disconnected:
             raise ClientGone
+        if self._late:
+            raise self._late
         if len(cycle.body) > limit:
             raise _too_large(limit)
         return bytes(cycle.body)
@@ -96,6 +96,11 @@ class SocketExchange:
         if not self._cycle.response_complete:
             self._transport.close()
 
+    def too_slow(self, error: RequestTooSlow) -> None:
+        """The protocol's call when the time is up before the whole body is here."""
+        self._late = error
+        self._cycle.message_event.set()
+
     def connection_lost(self) -> None:
         """The protocol's call when the client has gone away."""
         if self._closed is not None:
@@ -115,8 +120,7 @@ class SocketExchange:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             headers = [*headers, CLOSE]
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-        return b"".join([STATUS_LINE[status], *lines, b"\r\n"])
+        return head(status, [*cycle.default_headers, *headers])
 
     def _write(self, data: bytes) -> None:
         if not self._cycle.disconnected:
@@ -133,43 +137,9 @@ class SocketExchange:
         cycle.on_response()
 
 
-class HotProtocol(HttpToolsProtocol):
-    """uvicorn's connection, except that requests for `hot` paths go straight to their routes."""
-
-    def __init__(self, *args: Any, hot: HotRoutes, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._hot = hot
-        self._exchange: SocketExchange | None = None
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        route = self._hot.get(cycle.scope["path"])
-        if route is None:
-            self._exchange = None
-            super()._start_asgi_task(cycle, app)
-            return
-        self._exchange = exchange = SocketExchange(cycle)
-        task = self.loop.create_task(_answer(route, exchange))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or we have closed the connection."""
-        super().connection_lost(exc)
-        if self._exchange is not None:
-            self._exchange.connection_lost()
-
-    def resume_writing(self) -> None:
-        """The transport has room again."""
-        super().resume_writing()
-        if self._exchange is not None:
-            self._exchange.writable()
-
-
-async def _answer(route: Callable[[Exchange], Awaitable[None]], exchange: SocketExchange) -> None:
-    try:
-        await route(exchange)
-    finally:
-        exchange.close()
+def head(status: int, headers: Headers) -> bytes:
+    """An answer up to its body."""
+    return b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"])
 
 
 def _chunk(data: bytes) -> bytes:

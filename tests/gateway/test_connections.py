@@ -1,12 +1,16 @@
 """What a connection does besides one ordinary request after the other."""
 
 import asyncio
+import contextlib
+import itertools
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
+
+from stoker_gateway.settings import Limits
 
 ALIAS = "smollm2-135m-instruct"
 SAID = " one two three four five six seven"
@@ -148,6 +152,95 @@ async def test_a_slow_reader_gets_everything_in_fewer_pieces(front: Front, plays
     assert stream.count(b'"bytes":') == tokens * choices * 21
     assert stream.count(b'"content":[') < tokens * choices * 0.9
     assert stream.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+# ---------------------------------------------------------------------------------- requests that never quite arrive
+
+SOON_S = 0.05
+PATIENCE_S = 10
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+BODY_TO_COME = b"content-length: 9000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"POS", HEAD, HEAD + BODY_TO_COME + b"{", b"GET /health HTTP/1.1\r\nhost"],
+    ids=["three bytes", "half a head", "half a body", "half a head for another route"],
+)
+async def test_a_request_that_stops_half_way_is_told_so(front: Front, dial: Any, sent: bytes) -> None:
+    worker, served = await front(limits=Limits(receive_timeout_s=SOON_S))
+    wire = await dial(served)
+    wire.writer.write(sent)
+    head, body = await wire.answer()
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in head
+    assert json.loads(body)["error"]["code"] == "request_timeout"
+    assert await wire.reader.read() == b""
+    assert not worker.submits
+
+
+@pytest.mark.parametrize(
+    ("sent", "then"),
+    [(HEAD, b"x-a: b\r\n"), (HEAD + BODY_TO_COME, b" "), (b"", b"\r\n")],
+    ids=["a head", "a body", "empty lines"],
+)
+async def test_a_request_byte_by_byte_is_cut_off(front: Front, dial: Any, sent: bytes, then: bytes) -> None:
+    _, served = await front(limits=Limits(receive_timeout_s=SOON_S))
+    wire = await dial(served)
+    wire.writer.write(sent)
+    await send_until_cut_off(wire, itertools.cycle(bytes([byte]) for byte in then))
+
+
+async def test_a_head_without_end_is_cut_off(front: Front, dial: Any) -> None:
+    _, served = await front()
+    wire = await dial(served)
+    wire.writer.write(HEAD)
+    await send_until_cut_off(wire, itertools.repeat(b"x-padding: " + b"x" * 1000 + b"\r\n"))
+
+
+async def send_until_cut_off(wire: Wire, pieces: Iterable[bytes]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                wire.writer.write(piece)
+                await wire.writer.drain()
+                await asyncio.sleep(0)  # drain alone may never let the loop turn
+                if wire.reader.at_eof():
+                    return
+
+
+@pytest.mark.parametrize("answered", [b"", b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"], ids=["new", "kept"])
+async def test_a_connection_without_a_request_is_closed_without_a_word(
+    front: Front, dial: Any, answered: bytes
+) -> None:
+    _, served = await front(limits=Limits(receive_timeout_s=SOON_S))
+    wire = await dial(served)
+    if answered:
+        wire.writer.write(answered)
+        await wire.answer()
+        wire.writer.write(b"\r\n")
+    assert await wire.reader.read() == b""
+
+
+async def test_a_body_nobody_waits_for_does_not_hold_the_connection(front: Front, dial: Any) -> None:
+    _, served = await front(limits=Limits(receive_timeout_s=SOON_S))
+    wire = await dial(served)
+    wire.head(method="PUT")
+    assert (await wire.answer())[0].startswith(b"HTTP/1.1 405 ")
+    assert await wire.reader.read() == b""
+
+
+async def test_the_time_for_a_request_is_not_the_time_for_its_answer(front: Front, plays: Any, dial: Any) -> None:
+    worker, served = await front(plays(), limits=Limits(receive_timeout_s=SOON_S))
+    worker.gate.clear()
+    waiting, late = await dial(served), await dial(served)
+    waiting.send()
+    waiting.head()  # of the next request, whose body waits for the answer to the first
+    await worker.until(lambda: bool(worker.submits))
+    late.head()
+    assert (await late.answer())[0].startswith(b"HTTP/1.1 408 ")
+    worker.gate.set()
+    assert content((await waiting.answer())[1]) == SAID
 
 
 async def pieces(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

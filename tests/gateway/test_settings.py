@@ -36,6 +36,7 @@ WORKER = ("--worker", "unix:/run/w.sock")
         (("--salt-secret-file", "s"), {}, {"salt_secret_file": Path("s")}),
         (("--max-body-bytes", "9"), {}, {"limits": Limits(max_body_bytes=9)}),
         (("--max-concurrent", "9", "--max-held", "8"), {}, {"limits": Limits(max_concurrent=9, max_held=8)}),
+        (("--receive-timeout", "2.5"), {}, {"limits": Limits(receive_timeout_s=2.5)}),
         (("--hold-timeout", "1.5"), {}, {"limits": Limits(hold_timeout_s=1.5)}),
         ((), {"STOKER_GATEWAY_REQUEST_TIMEOUT": "9"}, {"limits": Limits(request_timeout_s=9)}),
         (
