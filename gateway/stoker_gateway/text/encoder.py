@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from stoker_gateway.text.control import ControlTokens, unmarked
 from stoker_gateway.text.errors import TokenizerError
+from stoker_gateway.text.words import WordTable
 
 _CACHED_CHARS = 2_000_000
 
@@ -38,6 +39,8 @@ class Encoder:
         # Any control token's name does, if none of them touches its neighbours; "" if one does.
         tokens = [token for token in spec["added_tokens"] if token["content"] in control.ids]
         self._anchor = next(iter(self._names.values()), "") if all(map(_stands_alone, tokens)) else ""
+        ordinary = [token["content"] for token in spec["added_tokens"] if token["content"] not in control.ids]
+        self._words = WordTable.of(spec, ordinary, self.tokenizer)
         self._segments = _SegmentCache(_CACHED_CHARS)
 
     def encode(self, text: str, *, mark: str = "", cache_salt: bytes | None = None) -> list[int]:
@@ -87,9 +90,15 @@ class Encoder:
         key = (salt, first, text)
         ids = self._segments.get(key)
         if ids is None:
-            ids = array("I", self._encode(text) if first else self._encode(self._anchor + text)[1:])
+            ids = array("I", self._encode_segment(text, first))
             self._segments.put(key, ids)
         return ids
+
+    def _encode_segment(self, text: str, first: bool) -> list[int]:
+        ids = self._words.encode(text) if self._words is not None else None
+        if ids is not None:
+            return ids
+        return self._encode(text) if first else self._encode(self._anchor + text)[1:]
 
     def _encode(self, text: str) -> list[int]:
         try:
