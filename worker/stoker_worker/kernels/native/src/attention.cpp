@@ -39,15 +39,14 @@ void collect_queries(const AttentionPiece& piece, const HeadShape& shape, const 
   }
 }
 
-// acc [rows, panels · 16] += x [rows, inputs] · matrix [inputs, panels · 16], whose rows are `stride` apart.
+// acc [rows, panels · 16] += x [rows, inputs] · matrix [inputs, panels · 16], whose rows are `stride` apart; fetches `ahead` meanwhile.
 void multiply_block(int64_t rows, const float* x, int64_t x_stride, const float* matrix, int64_t stride, int64_t inputs,
                     float* acc, int64_t acc_stride, int64_t panels, const float* ahead) {
-  const int64_t lines = ahead ? inputs : 0;
   for (int64_t panel = 0; panel < panels; ++panel) {
     for (int64_t row = 0; row < rows; row += TILE_ROWS) {
       multiply_rows(static_cast<int>(std::min<int64_t>(TILE_ROWS, rows - row)), x + row * x_stride, x_stride,
                     matrix + panel * PANEL, stride, inputs, acc + row * acc_stride + panel * PANEL, acc_stride,
-                    ahead + panel * inputs * PANEL, row ? 0 : lines);
+                    ahead + panel * inputs * PANEL, row ? 0 : inputs);
     }
   }
 }
@@ -78,7 +77,8 @@ void sum_values(const AttentionPiece& piece, const HeadShape& shape, const KeyRa
     const int64_t next = is_last ? block : block + 1;
     multiply_block(rows, weights + (block - range.first_block) * block_size, span,
                    cache.values(piece.block_table[block], kv_head), shape.head_dim,
-                   is_last ? range.keys_in_last : block_size, values, stride, stride / PANEL, cache.values(piece.block_table[next], kv_head));
+                   is_last ? range.keys_in_last : block_size, values, stride, stride / PANEL,
+                   cache.values(piece.block_table[next], kv_head));
   }
 }
 
