@@ -20,14 +20,14 @@ PROMPT_TOKENS = 128
 
 
 class Call:
-    """What is asked, in both forms. `index` makes each one differ."""
+    """What is asked, in both forms. `index` makes each one differ, `seed` all of them from another Call's: caches help nobody."""
 
-    def __init__(self, target: Target, output_tokens: int, *, stream: bool) -> None:
+    def __init__(self, target: Target, output_tokens: int, *, stream: bool, seed: int) -> None:
         self.output_tokens = output_tokens
         self.stream = stream
         self.target = target
-        self._texts = PromptMaker(PromptKind.CHAT, PROMPT_TOKENS)
-        self._ids = PromptMaker(PromptKind.TOKENS, PROMPT_TOKENS)
+        self._texts = PromptMaker(PromptKind.CHAT, PROMPT_TOKENS, seed)
+        self._ids = PromptMaker(PromptKind.TOKENS, PROMPT_TOKENS, seed)
 
     def http(self, index: int) -> bytes:
         """As a chat request to the gateway."""
@@ -51,8 +51,9 @@ class Call:
 async def ask(connection: Connection, call: Call, index: int) -> float:
     """Seconds until the first bytes of the answer's body. Raises ServerFailure for anything but a 200."""
     first: list[float] = []
+    request = call.http(index)
     began = time.perf_counter()
-    response = await connection.request(call.http(index), lambda _, now: first.append(now) if not first else None)
+    response = await connection.request(request, lambda _, now: first.append(now) if not first else None)
     if response.status != 200:
         raise ServerFailure(f"the gateway answered HTTP {response.status}")
     return first[0] - began
@@ -67,8 +68,9 @@ class Direct:
     async def ask(self, call: Call, index: int) -> float:
         """Seconds until the first tokens of one request; reads it to its end."""
         first = 0.0
+        request = call.wire(index)
         began = time.perf_counter()
-        await self._stream.write(call.wire(index))
+        await self._stream.write(request)
         while True:
             frame = await self._stream.read()
             if not isinstance(frame, pb.Frame):
