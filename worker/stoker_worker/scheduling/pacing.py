@@ -74,7 +74,7 @@ class PrefillPacer:
 
     max_tokens: int
     min_tokens: int = 8
-    stretch: float = 2.0
+    stretch: float = 1.75
     ordinary: StepCost = field(default_factory=StepCost)
     mixed: StepCost = field(default_factory=StepCost)
 
