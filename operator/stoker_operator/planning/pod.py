@@ -125,7 +125,7 @@ class WorkerPod:
         if weights.fetch:
             made["initContainers"] = [self._fetcher()]
         if patch.affinity:
-            made["affinity"] = patch.affinity
+            made["affinity"] = msgspec.to_builtins(patch.affinity)
         if patch.priority_class_name:
             made["priorityClassName"] = patch.priority_class_name
         return made

