@@ -1,6 +1,6 @@
 """What an attempt used: the one record that billing, limits and audits are made from."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -58,13 +58,17 @@ class UsageEvent:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a line of a file, `counts` flattened beside the rest."""
-        row = asdict(self)
-        row.update(row.pop("counts"))
-        return row
+        row = {name: getattr(self, name) for name in _EVENT_FIELDS}  # asdict copies deeply, for ten times the price
+        del row["counts"]
+        return row | {name: getattr(self.counts, name) for name in _COUNT_FIELDS}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "UsageEvent":
         """The inverse of `to_json`. Raises KeyError or TypeError for a row that is not one."""
         rest = dict(row)
-        counts = TokenCounts(**{f.name: rest.pop(f.name) for f in fields(TokenCounts)})
+        counts = TokenCounts(**{name: rest.pop(name) for name in _COUNT_FIELDS})
         return cls(**{**rest, "counts": counts, "outcome": Outcome(rest["outcome"])})
+
+
+_EVENT_FIELDS = tuple(f.name for f in fields(UsageEvent))
+_COUNT_FIELDS = tuple(f.name for f in fields(TokenCounts))

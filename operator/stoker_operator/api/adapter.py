@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from stoker_operator.api.conditions import Conditions
+from stoker_operator.api.conditions import Status
 from stoker_operator.api.fields import Object, ObjectName, described, immutable
 from stoker_operator.api.model import MODEL_ID, SOURCE_RULES, Source
 
@@ -30,8 +30,5 @@ class AdapterSpec(Object, frozen=True):
     ] = None
 
 
-class AdapterStatus(Object, frozen=True):
+class AdapterStatus(Status, frozen=True):
     """What was found of an Adapter."""
-
-    observed_generation: Annotated[int, described("The generation that this status tells of.", ge=0)] = 0
-    conditions: Conditions = ()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from stoker_operator.api.conditions import Conditions
+from stoker_operator.api.conditions import Status
 from stoker_operator.api.fields import (
     AS_SET,
     DnsLabel,
@@ -282,11 +282,9 @@ class Demand(Object, frozen=True):
     oldest_ms: Annotated[int, described("How long the oldest held one has waited.", ge=0)] = 0
 
 
-class DeploymentStatus(Object, frozen=True):
+class DeploymentStatus(Status, frozen=True):
     """How far a Deployment has come."""
 
-    observed_generation: Annotated[int, described("The generation that this status tells of.", ge=0)] = 0
-    conditions: Conditions = ()
     replicas: Annotated[int, described("Pods that exist.", ge=0)] = 0
     updated_replicas: Annotated[int, described("Of the current generation.", ge=0)] = 0
     ready_replicas: Annotated[int, described("Of the current generation, those that answer.", ge=0)] = 0

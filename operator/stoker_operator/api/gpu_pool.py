@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from stoker_operator.api.conditions import Conditions
+from stoker_operator.api.conditions import Status
 from stoker_operator.api.fields import (
     ATOMIC,
     DnsLabel,
@@ -82,12 +82,10 @@ class GPUPoolSpec(Object, frozen=True):
     ] = False
 
 
-class GPUPoolStatus(Object, frozen=True):
+class GPUPoolStatus(Status, frozen=True):
     """What the pool has."""
 
-    observed_generation: Annotated[int, described("The generation that this status tells of.", ge=0)] = 0
     nodes: Annotated[int, described("Nodes that match and are Ready.", ge=0)] = 0
     total: Annotated[int, described("Accelerators on them.", ge=0)] = 0
     free: Annotated[int, described("Those that no pod has asked for.", ge=0)] = 0
     deployments: Annotated[int, described("Deployments with replicas here.", ge=0)] = 0
-    conditions: Conditions = ()

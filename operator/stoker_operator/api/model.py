@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from stoker_operator.api.conditions import Conditions
+from stoker_operator.api.conditions import Status
 from stoker_operator.api.fields import AS_SET, AccountName, Object, ObjectName, Price, described, immutable, rules
 
 MODEL_ID = Meta(pattern=r"^accounts/[a-z0-9-]{1,63}/models/[a-z0-9][a-z0-9._-]{0,127}$")
@@ -113,8 +113,5 @@ class ModelSpec(Object, frozen=True):
     pricing: Annotated[Pricing | None, described("What is billed on serverless deployments.")] = None
 
 
-class ModelStatus(Object, frozen=True):
+class ModelStatus(Status, frozen=True):
     """What was found of a Model."""
-
-    observed_generation: Annotated[int, described("The generation that this status tells of.", ge=0)] = 0
-    conditions: Conditions = ()

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stoker_worker.errors import OutOfMemory
 from stoker_worker.scheduling.plan import StepPlan
 
 Float32 = NDArray[np.float32]
@@ -22,6 +23,11 @@ class DeviceSpec:
     context_length: int
     kv_bytes_per_token: int
     precision: str
+
+    def too_little_memory(self, kv_tokens: int) -> OutOfMemory:
+        """What a device raises that has no room for so many tokens of KV."""
+        needed = kv_tokens * self.kv_bytes_per_token
+        return OutOfMemory(f"{needed / 2**30:.1f} GiB of KV do not fit: ask for fewer with --kv-tokens")
 
 
 class Device(Protocol):

@@ -1,6 +1,5 @@
 """The device that runs a decoder's step as native code, on CPUs, without torch."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +7,12 @@ import numpy as np
 from stoker_worker.errors import OutOfMemory
 from stoker_worker.execution.device import DeviceSpec, Float32
 from stoker_worker.kernels.native.library import NativeDecoder, Shape, Step, Tensor
-from stoker_worker.models.config import ModelConfig
+from stoker_worker.models.config import LLAMA_FAMILY, ModelConfig
 from stoker_worker.models.rotary import Rotary
 from stoker_worker.scheduling.plan import StepPlan
 from stoker_worker.weights.expected import ROPE_FREQS, expected_tensors
 from stoker_worker.weights.source import WeightSource
 
-ARCHITECTURES = ("llama", "mistral", "qwen2")
 KEYS_PER_BLOCK = 16  # a block's keys fill whole panels
 FLOAT32_BYTES = 4
 
@@ -39,7 +37,7 @@ _BIAS_AFTER_WEIGHT = Tensor.Q_BIAS - Tensor.Q
 
 def refusal(config: ModelConfig, precision: str, block_size: int) -> str:
     """Why the native step cannot serve a model so; empty if it can."""
-    if config.architecture not in ARCHITECTURES or config.hidden_act != "silu":
+    if config.architecture not in LLAMA_FAMILY or config.hidden_act != "silu":
         return f"it has no {config.architecture} with {config.hidden_act}"
     if precision not in ("auto", "fp32"):
         return f"it computes in fp32, not in {precision}"
@@ -52,15 +50,15 @@ class NativeDevice:
     """Implements `execution.device.Device` for what `refusal` lets pass. Reads all weights when it is made.
 
     library  the compiled library
-    threads  0: every core that the process may use
+    threads  that compute
     Raises ModelFileError, OutOfMemory.
     """
 
-    def __init__(self, source: WeightSource, library: Path, threads: int = 0) -> None:
-        config = self._config = source.config
+    def __init__(self, source: WeightSource, library: Path, threads: int) -> None:
+        config = source.config
         self._rotary = Rotary(config, source.read(ROPE_FREQS) if ROPE_FREQS in source.names() else None)
         try:
-            self._decoder = NativeDecoder(library, _shape(config), threads or len(os.sched_getaffinity(0)))
+            self._decoder = NativeDecoder(library, _shape(config), threads)
             for name, _ in expected_tensors(config):
                 self._decoder.set_tensor(*_place(name, config), source.read(name))
         except MemoryError as error:
@@ -78,8 +76,7 @@ class NativeDevice:
         try:
             self._decoder.allocate_kv(num_blocks, block_size)
         except MemoryError as error:
-            needed = num_blocks * block_size * self.spec.kv_bytes_per_token
-            raise OutOfMemory(f"{needed / 2**30:.1f} GiB of KV do not fit: ask for fewer with --kv-tokens") from error
+            raise self.spec.too_little_memory(num_blocks * block_size) from error
 
     def execute(self, plan: StepPlan) -> Float32:
         """See Device."""

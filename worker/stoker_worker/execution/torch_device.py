@@ -5,7 +5,7 @@ import torch
 from stoker_worker.attention.base import AttentionBackend
 from stoker_worker.attention.kv_cache import LayerCache
 from stoker_worker.attention.torch_backend import TorchAttention
-from stoker_worker.errors import OutOfMemory, SettingsError
+from stoker_worker.errors import SettingsError
 from stoker_worker.execution.batch import step_inputs
 from stoker_worker.execution.device import DeviceSpec, Float32
 from stoker_worker.layers.loading import WeightLoader
@@ -49,8 +49,7 @@ class TorchDevice:
         try:
             self._caches = [LayerCache.allocate(shape, self._dtype) for _ in range(self._config.num_layers)]
         except MemoryError as error:
-            needed = num_blocks * block_size * self.spec.kv_bytes_per_token
-            raise OutOfMemory(f"{needed / 2**30:.1f} GiB of KV do not fit: ask for fewer with --kv-tokens") from error
+            raise self.spec.too_little_memory(num_blocks * block_size) from error
 
     def execute(self, plan: StepPlan) -> Float32:
         """See Device."""

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+# Architectures that ModelConfig describes, by the names that files give them.
+LLAMA_FAMILY = ("llama", "mistral", "qwen2")
+
 
 class RopeKind(StrEnum):
     """How rotary frequencies are stretched beyond the trained context."""

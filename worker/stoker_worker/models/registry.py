@@ -8,16 +8,12 @@ from stoker_worker.attention.kv_cache import LayerCache
 from stoker_worker.errors import ModelFileError
 from stoker_worker.layers.loading import WeightLoader
 from stoker_worker.layers.step import StepInputs
-from stoker_worker.models.config import ModelConfig
+from stoker_worker.models.config import LLAMA_FAMILY, ModelConfig
 from stoker_worker.models.llama import LlamaForCausalLM
 
 Model = Callable[[StepInputs, Sequence[LayerCache]], Tensor]
 
-MODELS: dict[str, Callable[[ModelConfig, WeightLoader], Model]] = {
-    "llama": LlamaForCausalLM,
-    "mistral": LlamaForCausalLM,
-    "qwen2": LlamaForCausalLM,
-}
+MODELS: dict[str, Callable[[ModelConfig, WeightLoader], Model]] = dict.fromkeys(LLAMA_FAMILY, LlamaForCausalLM)
 
 
 def build_model(loader: WeightLoader) -> Model:

@@ -13,6 +13,31 @@ constexpr int64_t BLOCK_ROWS = 96;
 constexpr int64_t CHUNK_INPUTS = 256;
 constexpr int HALF = PANEL / 2;
 
+// acc [Rows, 16] += x [Rows, inputs] · panel [inputs, 16]; prefetches `lines` cache lines from `ahead` on meanwhile.
+template <int Rows>
+void multiply_tile(const float* x, int64_t x_stride, const float* panel, int64_t panel_stride, int64_t inputs,
+                          float* acc, int64_t acc_stride, const float* ahead, int64_t lines) {
+  Vector sums[Rows][PANEL_VECTORS];
+  for (int row = 0; row < Rows; ++row)
+    for (int v = 0; v < PANEL_VECTORS; ++v) sums[row][v] = load(acc + row * acc_stride + v * VECTOR);
+  const auto step = [&](int64_t input) __attribute__((always_inline)) {
+    Vector weights[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; ++v) weights[v] = load(panel + input * panel_stride + v * VECTOR);
+    for (int row = 0; row < Rows; ++row) {
+      const float value = x[row * x_stride + input];
+      for (int v = 0; v < PANEL_VECTORS; ++v) sums[row][v] += weights[v] * value;
+    }
+  };
+  const int64_t prefetching = lines < inputs ? lines : inputs;
+  for (int64_t input = 0; input < prefetching; ++input) {
+    __builtin_prefetch(ahead + input * PANEL);
+    step(input);
+  }
+  for (int64_t input = prefetching; input < inputs; ++input) step(input);
+  for (int row = 0; row < Rows; ++row)
+    for (int v = 0; v < PANEL_VECTORS; ++v) store(acc + row * acc_stride + v * VECTOR, sums[row][v]);
+}
+
 using Tile = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float*, int64_t, const float*, int64_t);
 
 template <size_t... Index>
@@ -22,7 +47,7 @@ constexpr std::array<Tile, sizeof...(Index)> tiles(std::index_sequence<Index...>
 
 constexpr auto TILES = tiles(std::make_index_sequence<TILE_ROWS>());
 
-// Tiles of nearly equal height: five rows as 3 + 2 would, if tiles had at most four, rather than 4 + 1.
+// Tiles of nearly equal height: eight rows are 4 + 4 rather than 6 + 2.
 struct TileSplit {
   int64_t rows;
   int64_t count = (rows + TILE_ROWS - 1) / TILE_ROWS;

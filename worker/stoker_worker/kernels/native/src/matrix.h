@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "memory.h"
 #include "threads.h"
@@ -34,7 +33,6 @@ class Matrix {
   Matrix(int64_t outputs, int64_t inputs)
       : outputs_(outputs), inputs_(inputs), weights_(panels_of(outputs) * PANEL * inputs) {}
 
-  int64_t outputs() const { return outputs_; }
   int64_t inputs() const { return inputs_; }
   int64_t panels() const { return panels_of(outputs_); }
   const float* panel(int64_t index) const { return weights_.data() + index * PANEL * inputs_; }
@@ -66,33 +64,9 @@ class Matrix {
 void multiply(const Matrix& matrix, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
               Epilogue epilogue, ThreadPool& threads);
 
-// acc [Rows, 16] += x [Rows, inputs] · panel [inputs, 16]; prefetches `lines` cache lines from `ahead` on meanwhile.
-template <int Rows>
-inline void multiply_tile(const float* x, int64_t x_stride, const float* panel, int64_t panel_stride, int64_t inputs,
-                          float* acc, int64_t acc_stride, const float* ahead, int64_t lines) {
-  Vector sums[Rows][PANEL_VECTORS];
-  for (int row = 0; row < Rows; ++row)
-    for (int v = 0; v < PANEL_VECTORS; ++v) sums[row][v] = load(acc + row * acc_stride + v * VECTOR);
-  const auto step = [&](int64_t input) __attribute__((always_inline)) {
-    Vector weights[PANEL_VECTORS];
-    for (int v = 0; v < PANEL_VECTORS; ++v) weights[v] = load(panel + input * panel_stride + v * VECTOR);
-    for (int row = 0; row < Rows; ++row) {
-      const float value = x[row * x_stride + input];
-      for (int v = 0; v < PANEL_VECTORS; ++v) sums[row][v] += weights[v] * value;
-    }
-  };
-  const int64_t prefetching = lines < inputs ? lines : inputs;
-  for (int64_t input = 0; input < prefetching; ++input) {
-    __builtin_prefetch(ahead + input * PANEL);
-    step(input);
-  }
-  for (int64_t input = prefetching; input < inputs; ++input) step(input);
-  for (int row = 0; row < Rows; ++row)
-    for (int v = 0; v < PANEL_VECTORS; ++v) store(acc + row * acc_stride + v * VECTOR, sums[row][v]);
-}
-
-// The same for any number of rows up to TILE_ROWS.
+// acc [rows, 16] += x [rows, inputs] · panel [inputs, 16] for up to TILE_ROWS rows; prefetches `lines` cache lines from `ahead` on
+// meanwhile.
 void multiply_rows(int rows, const float* x, int64_t x_stride, const float* panel, int64_t panel_stride, int64_t inputs,
-                   float* acc, int64_t acc_stride, const float* ahead = nullptr, int64_t lines = 0);
+                   float* acc, int64_t acc_stride, const float* ahead, int64_t lines);
 
 }  // namespace stoker
