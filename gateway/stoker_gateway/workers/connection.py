@@ -6,31 +6,25 @@ import random
 from collections.abc import Callable
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING
-
-import grpc
 
 from stoker.worker.v1 import worker_pb2 as pb
-from stoker.worker.v1.worker_pb2_grpc import WorkerStub
 from stoker_core.names import PROTOCOL_VERSION
 from stoker_gateway.routing.choose import NOT_READY, Load
 from stoker_gateway.routing.table import Endpoint
+from stoker_gateway.rpc.call import Call
+from stoker_gateway.rpc.channel import Channel, connect
+from stoker_gateway.rpc.errors import Code, RpcError
 from stoker_gateway.workers.dispatch import dispatch
 from stoker_gateway.workers.inbox import End, EndReason, Inbox
 from stoker_gateway.workers.info import endpoints_of
+from stoker_gateway.workers.methods import GET_INFO, SERVE
 from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.submit import Submission, to_wire
 from stoker_gateway.workers.texts import TextStore
 
-if TYPE_CHECKING:  # exist in the type stubs only
-    from stoker.worker.v1.worker_pb2_grpc import WorkerAsyncStub
-
-    Call = grpc.aio.StreamStreamCall[pb.Command, pb.Frame]
-
 FIRST_BACK_OFF_S = 0.1
 LAST_BACK_OFF_S = 5.0
-ANSWER_TIMEOUT_S = 10.0  # for GetInfo and the Hello
-CHANNEL_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.use_local_subchannel_pool", 1))
+ANSWER_TIMEOUT_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +69,10 @@ class WorkerConnection:
         self._loads: dict[str, pb.EngineLoad] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._handles = count(1)
-        self._command = pb.Command()
-        self._to_write = Signal()
+        self._loop = asyncio.get_running_loop()
+        self._call: Call[pb.Command, pb.Frame] | None = None
+        self._command = pb.Command()  # what has gathered in this turn of the loop
+        self._sends_soon = False
         self._to_learn = Signal()
         self._heard = 0.0
 
@@ -117,14 +113,14 @@ class WorkerConnection:
         handle = next(self._handles)
         self._inboxes[handle] = inbox
         self._command.submits.append(to_wire(handle, submission))
-        self._to_write.set()
+        self._send_soon()
         return handle
 
     def abort(self, handle: int) -> None:
         """End a request. Its last word still arrives in the inbox."""
         if handle in self._inboxes:
             self._command.aborts.add(handle=handle)
-            self._to_write.set()
+            self._send_soon()
 
     def forget(self, handle: int) -> None:
         """Nobody reads this inbox any longer."""
@@ -141,7 +137,7 @@ class WorkerConnection:
         while True:
             try:
                 await self._session()
-            except* (grpc.aio.AioRpcError, WorkerLost, TimeoutError) as group:
+            except* (RpcError, WorkerLost, TimeoutError) as group:
                 failures = 1 if self.state is State.CONNECTED else failures + 1
                 reason = _reason(group.exceptions[0])
             pause_s = back_off_s(failures, random.random())
@@ -159,6 +155,7 @@ class WorkerConnection:
         """Tell every request that nothing more comes."""
         inboxes, self._inboxes = self._inboxes, {}
         self._loads.clear()
+        self._call = None
         self._command = pb.Command()
         for inbox in inboxes.values():
             inbox.end = End(EndReason.BROKEN_OFF, retryable=True)
@@ -166,57 +163,61 @@ class WorkerConnection:
         self._move(State.BACKING_OFF)
 
     async def _session(self) -> None:
-        """One life of the stream. Always ends by an exception group."""
-        async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
-            stub: WorkerAsyncStub = WorkerStub(channel)
-            async with asyncio.TaskGroup() as tasks:
-                await self._learn(stub)
-                call = stub.Serve()  # type: ignore[call-arg]  # the stubs know the iterator form only
-                await call.write(pb.Command(hello=pb.Hello(protocol=PROTOCOL_VERSION, instance=self._instance)))
-                await _greeted(call)
-                self._heard = asyncio.get_running_loop().time()
-                self._move(State.CONNECTED)
-                log.info("worker %s: connected, serves %s", self.address, ", ".join(self._names()) or "nothing yet")
-                tasks.create_task(self._write(call))
-                tasks.create_task(self._watch_heartbeat())
-                tasks.create_task(self._keep_learning(stub))
-                await self._read(call)
+        """One life of the stream. Always ends by an exception, or a group of them."""
+        async with connect(self.address, ANSWER_TIMEOUT_S) as channel, asyncio.TaskGroup() as tasks:
+            await self._learn(channel)
+            self._heard = self._loop.time()
+            self._call = channel.call(SERVE, self._receive)
+            self._call.send(pb.Command(hello=pb.Hello(protocol=PROTOCOL_VERSION, instance=self._instance)))
+            tasks.create_task(self._watch_heartbeat())
+            tasks.create_task(self._keep_learning(channel))
+            await self._call.finished()
+            raise WorkerLost("it ended the stream")
 
     def _names(self) -> list[str]:
         return [str(endpoint.model) for endpoint in self.endpoints]
 
-    async def _learn(self, stub: "WorkerAsyncStub") -> None:
+    async def _learn(self, channel: Channel) -> None:
         """Ask what the worker serves, and fetch the text sides that are new."""
-        info = await stub.GetInfo(pb.GetInfoRequest(), timeout=ANSWER_TIMEOUT_S)
+        info = await channel.unary(GET_INFO, pb.GetInfoRequest(), ANSWER_TIMEOUT_S)
         if info.protocol != PROTOCOL_VERSION:
             raise WorkerLost(f"it speaks protocol {info.protocol}, this gateway {PROTOCOL_VERSION}")
         self.endpoints = tuple(
-            [e for e in endpoints_of(self.address, info) if await self._texts.ensure(e.tokenizer_digest, stub)]
+            [e for e in endpoints_of(self.address, info) if await self._texts.ensure(e.tokenizer_digest, channel)]
         )
         self._on_change()
 
-    async def _keep_learning(self, stub: "WorkerAsyncStub") -> None:
+    async def _keep_learning(self, channel: Channel) -> None:
         while True:
             await self._to_learn.wait()
-            await self._learn(stub)
+            await self._learn(channel)
 
-    async def _write(self, call: "Call") -> None:
-        """Send what has gathered since the last turn of the loop as one message."""
-        while True:
-            await self._to_write.wait()
-            command, self._command = self._command, pb.Command()
-            await call.write(command)
+    def _send_soon(self) -> None:
+        """At the end of this turn of the loop: what gathers in one turn is one message."""
+        if not self._sends_soon:
+            self._sends_soon = True
+            self._loop.call_soon(self._send)
 
-    async def _read(self, call: "Call") -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            frame = await call.read()
-            if not isinstance(frame, pb.Frame):
-                raise WorkerLost("it ended the stream")
-            self._heard = loop.time()
-            dispatch(frame, self._inboxes)
-            for load in frame.loads:
-                self._report(load)
+    def _send(self) -> None:
+        self._sends_soon = False
+        command, self._command = self._command, pb.Command()
+        if self._call is not None:
+            self._call.send(command)
+
+    def _receive(self, frame: pb.Frame) -> None:
+        """Called with each frame as it comes; the first is the worker's Hello."""
+        self._heard = self._loop.time()
+        if self.state is not State.CONNECTED:
+            self._greet(frame)
+        dispatch(frame, self._inboxes)
+        for load in frame.loads:
+            self._report(load)
+
+    def _greet(self, frame: pb.Frame) -> None:
+        if not frame.HasField("hello"):
+            raise RpcError(Code.FAILED_PRECONDITION, "it did not say hello")
+        self._move(State.CONNECTED)
+        log.info("worker %s: connected, serves %s", self.address, ", ".join(self._names()) or "nothing yet")
 
     def _report(self, load: pb.EngineLoad) -> None:
         """Take up a load report; only a changed state is news to anybody who waits."""
@@ -228,26 +229,15 @@ class WorkerConnection:
             self._on_change()
 
     async def _watch_heartbeat(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            left_s = self._heard + self._heartbeat_timeout_s - loop.time()
+            left_s = self._heard + self._heartbeat_timeout_s - self._loop.time()
             if left_s <= 0:
                 break
             await asyncio.sleep(left_s)
         raise WorkerLost(f"it was silent for {self._heartbeat_timeout_s:g} s")
 
 
-async def _greeted(call: "Call") -> None:
-    """Wait for the worker's Hello. Raises WorkerLost, TimeoutError."""
-    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        frame = await call.read()
-    if not isinstance(frame, pb.Frame) or not frame.HasField("hello"):
-        raise WorkerLost("it did not say hello")
-
-
 def _reason(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
-    if isinstance(error, grpc.aio.AioRpcError):
-        return f"gRPC status {error.code().name}"  # its details may quote anything
     return str(error) or type(error).__name__

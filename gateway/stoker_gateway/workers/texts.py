@@ -4,16 +4,15 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker_core.text import TextBundle, bundle_digest
+from stoker_gateway.rpc.channel import Channel
+from stoker_gateway.rpc.errors import Code, RpcError
 from stoker_gateway.text.errors import TemplateError, TokenizerError
 from stoker_gateway.text.model_text import ModelText
 from stoker_gateway.text.template_trial import verify_template
-
-if TYPE_CHECKING:  # exists in the type stubs only
-    from stoker.worker.v1.worker_pb2_grpc import WorkerAsyncStub
+from stoker_gateway.workers.methods import GET_TOKENIZER
 
 MAX_BUNDLE_BYTES = 256 * 1024 * 1024
 FETCH_TIMEOUT_S = 60.0
@@ -33,20 +32,23 @@ class TextStore:
         """The text side of a digest, if it is known and usable."""
         return self._texts.get(digest)
 
-    async def ensure(self, digest: bytes, stub: "WorkerAsyncStub") -> bool:
-        """Fetch and try a bundle unless that was done before; whether it is usable. Raises grpc.aio.AioRpcError."""
+    async def ensure(self, digest: bytes, channel: Channel) -> bool:
+        """Fetch and try a bundle unless that was done before; whether it is usable. Raises RpcError, TimeoutError."""
         async with self._lock:  # several workers bring the same model: load it once
             if digest not in self._texts:
-                self._texts[digest] = await _load(await _fetch(digest, stub), digest)
+                self._texts[digest] = await _load(await _fetch(digest, channel), digest)
         return self._texts[digest] is not None
 
 
-async def _fetch(digest: bytes, stub: "WorkerAsyncStub") -> bytes:
+async def _fetch(digest: bytes, channel: Channel) -> bytes:
     data = bytearray()
-    async for chunk in stub.GetTokenizer(pb.GetTokenizerRequest(digest=digest), timeout=FETCH_TIMEOUT_S):
-        data += chunk.data
+
+    def take(chunk: pb.TokenizerChunk) -> None:
+        data.extend(chunk.data)
         if len(data) > MAX_BUNDLE_BYTES:
-            break
+            raise RpcError(Code.RESOURCE_EXHAUSTED, f"a text bundle has more than {MAX_BUNDLE_BYTES} bytes")
+
+    await channel.ask(GET_TOKENIZER, pb.GetTokenizerRequest(digest=digest), take, FETCH_TIMEOUT_S)
     return bytes(data)
 
 

@@ -1,0 +1,1 @@
+"""gRPC calls to workers over HTTP/2, in the gateway's own turns of the loop."""
