@@ -9,7 +9,7 @@ import pytest
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker_core.text import TextBundle
 from stoker_gateway.workers.connection import back_off_s
-from stoker_gateway.workers.dispatch import dispatch
+from stoker_gateway.workers.dispatch import Told, dispatch
 from stoker_gateway.workers.inbox import EndReason, Finish, Inbox, RefusalReason
 from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.texts import TextStore
@@ -84,7 +84,9 @@ async def test_a_frame_is_sorted_into_inboxes() -> None:
         counters=counters,
         ended=[pb.Ended(handle=2, reason=pb.END_REASON_ENGINE_DIED, retryable=True), pb.Ended(handle=77)],
     )
-    dispatch(frame, inboxes)
+    told: Told = {}
+    dispatch(frame, inboxes, told)
+    assert list(told) == [one, three, two], "each once, however much news it has"
     assert list(inboxes) == [1], "refused and ended requests are forgotten"
     assert one.accepted
     assert [(d.choice, d.token_ids, d.finish) for d in one.deltas] == [(0, [5, 6], None), (1, [8], Finish.STOP)]

@@ -30,7 +30,7 @@ class Pace:
 
 
 class Pump:
-    """Carries a run's pieces to its exchange, called by the connection to the worker after each frame.
+    """Carries a run's pieces to its exchange, called by the connection to the worker when frames have come.
 
     While the client reads too slowly nothing is taken in: what workers say gathers as token ids, as many as the request
     may have at most, and becomes one piece later.

@@ -14,7 +14,7 @@ from stoker_gateway.routing.table import Endpoint
 from stoker_gateway.rpc.call import Call
 from stoker_gateway.rpc.channel import Channel, connect
 from stoker_gateway.rpc.errors import Code, RpcError
-from stoker_gateway.workers.dispatch import dispatch
+from stoker_gateway.workers.dispatch import Told, dispatch
 from stoker_gateway.workers.inbox import End, EndReason, Inbox
 from stoker_gateway.workers.info import endpoints_of
 from stoker_gateway.workers.methods import GET_INFO, SERVE
@@ -73,6 +73,7 @@ class WorkerConnection:
         self._call: Call[pb.Command, pb.Frame] | None = None
         self._command = pb.Command()  # what has gathered in this turn of the loop
         self._sends_soon = False
+        self._told: Told = {}  # who has news since the last turn of the loop
         self._to_learn = Signal()
         self._heard = 0.0
 
@@ -209,9 +210,17 @@ class WorkerConnection:
         self._heard = self._loop.time()
         if self.state is not State.CONNECTED:
             self._greet(frame)
-        dispatch(frame, self._inboxes)
+        if not self._told:
+            self._loop.call_soon(self._tell)
+        dispatch(frame, self._inboxes, self._told)
         for load in frame.loads:
             self._report(load)
+
+    def _tell(self) -> None:
+        """Once for all frames that came together: a process that falls behind writes fewer, larger pieces."""
+        told, self._told = self._told, {}
+        for inbox in told:
+            inbox.signal.set()
 
     def _greet(self, frame: pb.Frame) -> None:
         if not frame.HasField("hello"):

@@ -6,6 +6,7 @@ from stoker.worker.v1 import worker_pb2 as pb
 from stoker_gateway.workers.inbox import Delta, End, EndReason, Finish, Inbox, Refusal, RefusalReason, TopLogprobs
 
 Inboxes = MutableMapping[int, Inbox]
+Told = dict[Inbox, None]  # in the order of the news, each once
 
 _FINISH = {pb.FINISH_REASON_STOP: Finish.STOP, pb.FINISH_REASON_LENGTH: Finish.LENGTH}
 
@@ -25,21 +26,19 @@ _END = {
 }
 
 
-def dispatch(frame: pb.Frame, inboxes: Inboxes) -> None:
-    """Hand a frame's contents to `inboxes`, and forget those that have had their last word.
+def dispatch(frame: pb.Frame, inboxes: Inboxes, told: Told) -> None:
+    """Hand a frame's contents to `inboxes`, forget those that have had their last word, and add to `told` who has news.
 
-    Signals are set when all of the frame has arrived, so that a request takes in its part of it at once. Unknown handles
-    are passed over: their requests are gone already.
+    Unknown handles are passed over: their requests are gone already.
     """
-    told: list[Inbox] = []
     for accepted in frame.accepted:
         if (inbox := inboxes.get(accepted.handle)) is not None:
             inbox.accepted = True
-            told.append(inbox)
+            told[inbox] = None
     for refused in frame.refused:
         if (inbox := inboxes.pop(refused.handle, None)) is not None:
             inbox.refusal = _refusal(refused)
-            told.append(inbox)
+            told[inbox] = None
     if frame.HasField("counters"):
         _counters(frame.counters, inboxes)
     if frame.HasField("tokens"):
@@ -47,16 +46,14 @@ def dispatch(frame: pb.Frame, inboxes: Inboxes) -> None:
     for ended in frame.ended:
         if (inbox := inboxes.pop(ended.handle, None)) is not None:
             inbox.end = End(_END.get(ended.reason, EndReason.BROKEN_OFF), ended.retryable)
-            told.append(inbox)
-    for inbox in told:
-        inbox.signal.set()
+            told[inbox] = None
 
 
-def _tokens(tokens: pb.Tokens, inboxes: Inboxes, told: list[Inbox]) -> None:
+def _tokens(tokens: pb.Tokens, inboxes: Inboxes, told: Told) -> None:
     for prompt in tokens.prompt_logprobs:
         if (inbox := inboxes.get(prompt.handle)) is not None:
             inbox.prompt_logprobs = _top(prompt)
-            told.append(inbox)
+            told[inbox] = None
     logprobs = {entry.entry: _top(entry) for entry in tokens.logprobs} if tokens.logprobs else {}
     token_ids = list(tokens.token_ids)
     start = 0
@@ -67,7 +64,7 @@ def _tokens(tokens: pb.Tokens, inboxes: Inboxes, told: list[Inbox]) -> None:
         if inbox is not None:
             top = logprobs.get(entry) if logprobs else None
             inbox.deltas.append(Delta(choice, token_ids[start:end], _FINISH[finish] if finish else None, top))
-            told.append(inbox)
+            told[inbox] = None
         start = end
 
 
