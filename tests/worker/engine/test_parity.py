@@ -67,6 +67,7 @@ def prompts(smollm2_reference: Path) -> list[list[int]]:
     ]
 
 
+@pytest.mark.timeout(900)  # minutes of computing on two cores, more where others compute, too
 def test_greedy_tokens_and_logprobs_are_those_of_transformers(
     engine: Engine, prompts: list[list[int]], smollm2_reference: Path, tmp_path: Path
 ) -> None:
