@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from contextlib import AsyncExitStack
+from functools import partial
 from hashlib import sha256
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from stoker_gateway.observability.metrics import Metrics
 from stoker_gateway.observability.tracing import tracer_for
 from stoker_gateway.routing.table import ModelEntry
 from stoker_gateway.settings import Settings
+from stoker_gateway.sources import endpoints_file
 from stoker_gateway.workers.held import HeldQueue
 from stoker_gateway.workers.pool import WorkerPool
 from stoker_gateway.workers.signal import Signal
@@ -57,28 +59,36 @@ class Gateway:
         """Count a request out."""
         self.in_flight -= 1
 
-    async def model(self, name: str) -> ModelEntry:
-        """The model of an id or alias; waits a while if no worker was ever heard from. Raises ModelNotFound, NoWorker, Overloaded."""
-        if not self.pool.table.models:
-            await self._first_worker()
-        entry = self.pool.table.resolve(name)
-        if entry is None:
+    async def model(self, name: str, account: str) -> ModelEntry:
+        """The model that an account means by a name; waits a while if no worker of it was ever heard from.
+
+        The entry has a variant. Raises ModelNotFound, NoWorker, Overloaded.
+        """
+        entry = self._look_up(name, account)
+        if entry is not None and entry.variants:
+            return entry
+        signal, limit_s = Signal(), self.settings.limits.hold_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                while entry is None or not entry.variants:
+                    self.held.enter(signal, entry.key if entry else "")
+                    await signal.wait()
+                    entry = self._look_up(name, account)
+        except TimeoutError:
+            raise no_worker(limit_s) from None
+        finally:
+            self.held.leave(signal)
+        return entry
+
+    def _look_up(self, name: str, account: str) -> ModelEntry | None:
+        """None while nothing is known of any model. Raises ModelNotFound."""
+        table = self.pool.table
+        entry = table.resolve(name, account)
+        if entry is None and not table.empty:
             raise ModelNotFound(
                 f"The model '{name[:128]}' does not exist here. GET /v1/models lists those that do.", param="model"
             )
         return entry
-
-    async def _first_worker(self) -> None:
-        signal = Signal()
-        self.held.enter(signal)
-        try:
-            async with asyncio.timeout(self.settings.limits.hold_timeout_s):
-                while not self.pool.table.models:
-                    await signal.wait()
-        except TimeoutError:
-            raise no_worker(self.settings.limits.hold_timeout_s) from None
-        finally:
-            self.held.leave(signal)
 
     async def __aenter__(self) -> Self:
         tasks = [asyncio.create_task(self._sink.run()), asyncio.create_task(self.auth.watch())]
@@ -87,7 +97,22 @@ class Gateway:
         self._stack.push_async_callback(_cancel, tasks)
         self._stack.push_async_callback(self.pool.aclose)
         self.pool.start()
+        await self._follow_sources()
         return self
+
+    async def _follow_sources(self) -> None:
+        """Begin to look for workers in a file and a cluster. Raises SettingsError."""
+        tasks = []
+        if (path := self.settings.endpoints_file) is not None:
+            self.pool.set_targets("file", endpoints_file.read(path))
+            tasks.append(asyncio.create_task(endpoints_file.follow(path, partial(self.pool.set_targets, "file"))))
+        if self.settings.api_server is not None:
+            from stoker_gateway.sources import api_client, cluster
+
+            client = await self._stack.enter_async_context(api_client.connected(self.settings.api_server))
+            source = cluster.ClusterSource(client, self.pool, self.held)
+            tasks.append(asyncio.create_task(source.run()))
+        self._stack.push_async_callback(_cancel, tasks)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

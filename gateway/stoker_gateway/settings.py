@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stoker_core.api_server import IN_CLUSTER, Access, AccessError, of_kubeconfig, of_pod
 from stoker_gateway.errors import SettingsError
+from stoker_gateway.rpc.tls import TlsFiles
 
 ENV_PREFIX = "STOKER_GATEWAY_"
 
@@ -28,11 +30,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A gateway process. Paths and addresses are as given; nothing is opened here."""
+    """A gateway process. Paths and addresses are as given; only the way to an API server is looked up here."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     workers: tuple[str, ...] = ()  # "unix:PATH" or "host:port"
+    endpoints_file: Path | None = None  # further workers, read again when it changes
+    api_server: Access | None = None  # of the cluster whose models, deployments and workers are watched
+    tls: TlsFiles | None = None  # for workers at host:port
     keys_file: Path | None = None
     usage_file: Path | None = None
     salt_secret_file: Path | None = None
@@ -103,6 +108,11 @@ def _seconds(text: str) -> float:
 OPTIONS = (
     _Option("listen", _listen, "address to serve HTTP on (default 127.0.0.1:8000)", "HOST:PORT"),
     _Option("worker", _worker, "a worker's address; repeatable", "ADDRESS", repeat=True),
+    _Option("kubernetes", str, "watch a cluster's deployments: in-cluster, or a kubeconfig", "WHERE"),
+    _Option("endpoints-file", Path, "further workers, as JSON; read again when it changes", "FILE"),
+    _Option("tls-cert", Path, "certificate shown to workers", "FILE"),
+    _Option("tls-key", Path, "its key", "FILE"),
+    _Option("tls-ca", Path, "authority that signs workers' certificates", "FILE"),
     _Option("keys", Path, "file of API keys (see `keys add`); needed on any address but loopback", "FILE"),
     _Option("usage-file", Path, "append one JSON line per attempt to this file", "FILE"),
     _Option("alias", _alias, "another name for a model; repeatable", "NAME=MODEL", repeat=True),
@@ -157,7 +167,8 @@ def parse(arguments: Mapping[str, str | list[str] | None], env: Mapping[str, str
     unknown = sorted(name for name in env if name.startswith(ENV_PREFIX) and name not in known)
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}")
-    return _build({option.name: _value(option, arguments, env) for option in OPTIONS})
+    values = {option.name: _value(option, arguments, env) for option in OPTIONS}
+    return _build(values, _api_server(values["kubernetes"] or "", env))
 
 
 def _variable(option: _Option) -> str:
@@ -174,13 +185,16 @@ def _value(option: _Option, arguments: Mapping[str, str | list[str] | None], env
     return option.parse(given) if isinstance(given, str) else None
 
 
-def _build(values: Mapping[str, Any]) -> Settings:
+def _build(values: Mapping[str, Any], api_server: Access | None) -> Settings:
     limits = {field_: values[name] for name, field_ in _LIMIT_FIELDS.items() if values[name] is not None}
     host, port = values["listen"] or ("127.0.0.1", 8000)
     settings = Settings(
         host=host,
         port=port,
         workers=values["worker"],
+        endpoints_file=values["endpoints-file"],
+        api_server=api_server,
+        tls=_tls(values),
         keys_file=values["keys"],
         usage_file=values["usage-file"],
         salt_secret_file=values["salt-secret-file"],
@@ -193,9 +207,36 @@ def _build(values: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _api_server(where: str, env: Mapping[str, str]) -> Access | None:
+    if not where:
+        return None
+    try:
+        if where == IN_CLUSTER:
+            return of_pod(env)
+        import yaml
+
+        path = Path(where)
+        return of_kubeconfig(yaml.safe_load(path.read_text()), path.parent)
+    except OSError as error:
+        raise SettingsError(f"--kubernetes: {where}: {error.strerror}") from None
+    except (AccessError, ValueError) as error:  # yaml's errors are ValueErrors
+        raise SettingsError(f"--kubernetes: {where}: {error}") from None
+
+
+def _tls(values: Mapping[str, Any]) -> TlsFiles | None:
+    files = [values["tls-cert"], values["tls-key"], values["tls-ca"]]
+    if not any(files):
+        return None
+    if not all(files):
+        raise SettingsError("--tls-cert, --tls-key and --tls-ca belong together: give all three")
+    return TlsFiles(*files)
+
+
 def _check(settings: Settings) -> None:
-    if not settings.workers:
-        raise SettingsError("no worker to send requests to: give at least one --worker")
+    if not (settings.workers or settings.api_server or settings.endpoints_file):
+        raise SettingsError("no worker to send requests to: give at least one --worker, or --kubernetes")
+    if settings.api_server and settings.tls is None:
+        raise SettingsError("a cluster's workers want a certificate: give --tls-cert, --tls-key and --tls-ca")
     if len(set(settings.workers)) < len(settings.workers):
         raise SettingsError("a --worker is given twice")
     if not settings.loopback and settings.keys_file is None:

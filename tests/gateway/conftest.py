@@ -347,7 +347,7 @@ class Serving:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a change of workers has made the condition true."""
         signal = Signal()
-        self.gateway.held.enter(signal)
+        self.gateway.held.enter(signal, "")
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await signal.wait()
@@ -364,7 +364,7 @@ class Serving:
 
     def _loads(self) -> list[Any]:
         pool = self.gateway.pool
-        return [load for entry in pool.table.models.values() for load in pool.entry_loads(entry).values()]
+        return [load for entry in pool.table.entries for load in pool.entry_loads(entry).values()]
 
 
 @asynccontextmanager

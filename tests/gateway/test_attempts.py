@@ -142,7 +142,7 @@ async def test_a_held_request_is_answered_when_a_worker_comes(stage: Any) -> Non
     worker = await stage.worker()
     worker.state = pb.ENGINE_STATE_STARTING
     served = await stage.serve()
-    await served.until(lambda: bool(served.gateway.pool.table.models))
+    await served.until(lambda: bool(served.gateway.pool.table.shared))
     http = await served.http()
     assert (await http.get("/ready")).status_code == 503
     assert (await http.get("/health")).status_code == 200
@@ -162,7 +162,7 @@ async def test_a_request_without_a_worker_ends_in_503_at_its_deadline(stage: Any
         worker = await stage.worker()
         worker.state = pb.ENGINE_STATE_STARTING
         served = await stage.serve(limits=Limits(hold_timeout_s=0.05))
-        await served.until(lambda: bool(served.gateway.pool.table.models))
+        await served.until(lambda: bool(served.gateway.pool.table.shared))
     else:
         served = await stage.serve(limits=Limits(hold_timeout_s=0.05), workers=(f"unix:{stage.folder}/none",))
     answer = await (await served.http()).post("/v1/chat/completions", json=BODY)

@@ -144,7 +144,7 @@ async def test_a_slow_reader_gets_everything_in_fewer_pieces(front: Front, plays
     worker, served = await front(plays(says=" one" * tokens))
     wire = await dial(served, receive_bytes=4096)
     wire.send("connection: close\r\n", stream=True, n=choices, logprobs=True, top_logprobs=20)
-    (connection,) = served.gateway.pool._connections.values()
+    (connection,) = served.gateway.pool._by_address.values()
     await worker.until(lambda: bool(worker.submits))
     await served.eventually(lambda: connection.in_flight == 0)
     assert served.gateway.in_flight == 1, "the worker has said all, the client has not read it"

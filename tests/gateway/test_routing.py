@@ -29,18 +29,18 @@ def test_endpoints_become_models_revisions_and_names() -> None:
         ],
         {},
     )
-    assert list(table.models) == ["accounts/team/models/other", "m"]
-    entry = table.resolve("small")
-    assert entry is table.resolve("m") is table.models["m"]
+    assert list(table.shared) == ["accounts/team/models/other", "m"]
+    entry = table.resolve("small", "local")
+    assert entry is table.resolve("m", "local") is table.shared["m"]
     assert entry
     assert [(variant.model.revision, addresses(variant.endpoints)) for variant in entry.variants] == [
         ("r2", ["w3"]),
         ("r1", ["w1", "w2"]),
     ]
     assert (entry.owner, entry.created_unix_s) == ("stoker", 0)
-    assert table.models["accounts/team/models/other"].owner == "team"
-    assert table.resolve("unheard of") is None
-    assert build_table([], {"a": "m"}).resolve("a") is None
+    assert table.shared["accounts/team/models/other"].owner == "team"
+    assert table.resolve("unheard of", "local") is None
+    assert build_table([], {"a": "m"}).resolve("a", "local") is None
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_names_lead_to_models(
     reported: dict[str, tuple[str, ...]], aliases: dict[str, str], name: str, model: str | None
 ) -> None:
     table = build_table([endpoint("w", model=m, aliases=a) for m, a in reported.items()], aliases)
-    entry = table.resolve(name)
+    entry = table.resolve(name, "local")
     assert (entry.model_id if entry else None) == model
 
 
 def test_the_newest_revision_with_a_ready_endpoint_answers() -> None:
     old, new = endpoint("w1", generation=1), endpoint("w2", revision="r2", generation=2)
-    entry = build_table([old, new], {}).models["m"]
+    entry = build_table([old, new], {}).shared["m"]
     ready, away = Load(ready=True), Load()
     assert choose_variant(entry, {old: ready, new: ready}).model.revision == "r2"
     assert choose_variant(entry, {old: ready, new: away}).model.revision == "r1"

@@ -36,7 +36,7 @@ async def test_a_bundle_that_is_no_good_is_not_served(
     worker.spoil(spoil, smollm2_bundle)
     served = await stage.serve(texts=TextStore())
     await worker.until(lambda: worker.greeted)
-    assert not served.gateway.pool.table.models
+    assert not served.gateway.pool.table.shared
     assert "not used" in caplog.text
 
 
@@ -45,7 +45,7 @@ async def test_an_engine_that_becomes_ready_later_is_learned_then(stage: Any) ->
     worker.model, ready = "", worker.model
     served = await stage.serve()
     await worker.until(lambda: worker.greeted)
-    assert not served.gateway.pool.table.models
+    assert not served.gateway.pool.table.shared
     worker.model = ready
     await served.ready(1)
 

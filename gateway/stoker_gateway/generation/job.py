@@ -51,9 +51,14 @@ MOVES = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What every job of one HTTP request has in common. `deadline_s` is on `clock`, the loop's."""
+    """What every job of one HTTP request has in common.
+
+    entry_key   of the entry of every routing table that it may use
+    deadline_s  on `clock`, the loop's
+    """
 
     principal: Principal
+    entry_key: str
     model: Variant
     traceparent: str
     region: str
@@ -154,10 +159,8 @@ class Job:
 
     def _endpoints(self) -> Sequence[Endpoint]:
         """Where the revision that this prompt was tokenised for is served now."""
-        wanted = self._owner.model.model
-        entry = self._pool.table.models.get(wanted.model_id)
-        variants = entry.variants if entry else ()
-        return next((variant.endpoints for variant in variants if variant.model == wanted), ())
+        entry = self._pool.table.entry(self._owner.entry_key)
+        return entry.endpoints(self._owner.model.model) if entry else ()
 
     def _submit(self, endpoint: Endpoint) -> None:
         connection = self._pool.connection(endpoint.address)

@@ -22,12 +22,15 @@ class Run:
     signal  set by workers, by the held queue, and by whoever calls `client_gone`
     """
 
-    def __init__(self, jobs: Sequence[Job], signal: Signal, held: HeldQueue, hold_timeout_s: float) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], signal: Signal, held: HeldQueue, entry_key: str, hold_timeout_s: float
+    ) -> None:
         self.jobs = jobs
         self.choices: list[Choice] = [choice for job in jobs for choice in job.choices]
         self._live = list(jobs)
         self._signal = signal
         self._held = held
+        self._entry_key = entry_key
         self._hold_timeout_s = hold_timeout_s
         self._hold_until: float | None = None
         self._gone = False
@@ -88,7 +91,7 @@ class Run:
             self._held.leave(self._signal)
             self._hold_until = None
         elif self._hold_until is None:
-            self._held.enter(self._signal)
+            self._held.enter(self._signal, self._entry_key)
             self._hold_until = now + self._hold_timeout_s
             self._loop.call_at(self._hold_until, self._signal.set)
         elif now >= self._hold_until:

@@ -57,6 +57,7 @@ class Call:
 class Target:
     """What a request runs on: a model at a revision, and its text side."""
 
+    entry_key: str
     variant: Variant
     text: ModelText
 
@@ -101,7 +102,7 @@ class Generate(Generic[R]):
             body = await call.exchange.read_body(gateway.settings.limits.max_body_bytes)
             long = len(body) > LONG_BODY_BYTES
             request = await _off_loop_if(long, decode, front.decoder, body)
-            target = await self._target(request.model)
+            target = await self._target(request.model, call.principal.account)
         salt = cache_salt(gateway.secret, call.principal.account, request.prompt_cache_isolation_key or "")
         prompts = await _off_loop_if(long, front.prompts, request, target.text, salt)
         plans = _plans(request, prompts, target.facts, salt, front.param)
@@ -112,19 +113,20 @@ class Generate(Generic[R]):
             reply = self._reply(call, request, target, plans[0])
             await (reply_stream if request.stream else reply_whole)(call.exchange, run, reply, front)
 
-    async def _target(self, name: str) -> Target:
+    async def _target(self, name: str, account: str) -> Target:
         pool = self._gateway.pool
-        entry = await self._gateway.model(name)
+        entry = await self._gateway.model(name, account)
         variant = choose_variant(entry, pool.entry_loads(entry))
         text = pool.texts.get(variant.text_digest)
         assert text is not None, "an endpoint enters the table after its text"
-        return Target(variant, text)
+        return Target(entry.key, variant, text)
 
     def _run(self, call: Call, target: Target, plans: Sequence[Plan], prompts: Sequence[TokenPrompt]) -> Run:
         gateway, limits = self._gateway, self._gateway.settings.limits
         signal = Signal()
         owner = Owner(
             principal=call.principal,
+            entry_key=target.entry_key,
             model=target.variant,
             traceparent=call.traceparent,
             region=gateway.settings.region,
@@ -139,7 +141,7 @@ class Generate(Generic[R]):
             job_id = call.request_id if len(plans) == 1 else f"{call.request_id}.{i}"
             choices = [Choice(i * made.n + j, made, target.text, prompt.text) for j in range(made.n)]
             jobs.append(Job(job_id, made, choices, owner, gateway.pool))
-        return Run(jobs, signal, gateway.held, limits.hold_timeout_s)
+        return Run(jobs, signal, gateway.held, target.entry_key, limits.hold_timeout_s)
 
     def _reply(self, call: Call, request: R, target: Target, made: Plan) -> Reply:
         options = request.stream_options

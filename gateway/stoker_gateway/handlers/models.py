@@ -18,21 +18,19 @@ class Models:
         self._gateway = gateway
 
     async def index(self, request: Request) -> Response:
-        """All models, by id."""
-        self._authenticate(request)
-        entries = self._gateway.pool.table.models.values()
+        """All models that the account may use, by id."""
+        entries = self._gateway.pool.table.usable_by(self._account(request))
         return _json({"object": "list", "data": [_card(entry) for entry in entries]})
 
     async def show(self, request: Request) -> Response:
         """One model by id or alias. The id's slashes may arrive as %2F: the path is decoded when it gets here."""
-        self._authenticate(request)
-        entry = self._gateway.pool.table.resolve(request.path_params["model"])
+        entry = self._gateway.pool.table.resolve(request.path_params["model"], self._account(request))
         if entry is None:
             raise ModelNotFound("No such model. GET /v1/models lists those that exist.", param="model")
         return _json(_card(entry))
 
-    def _authenticate(self, request: Request) -> None:
-        self._gateway.auth.principal(lambda name: _header(request, name))
+    def _account(self, request: Request) -> str:
+        return self._gateway.auth.principal(lambda name: _header(request, name)).account
 
 
 def _header(request: Request, name: bytes) -> bytes | None:

@@ -36,7 +36,7 @@ def routing_key(token_ids: Sequence[int], salt: bytes) -> bytes:
 
 
 def choose_variant(entry: ModelEntry, loads: Loads) -> Variant:
-    """The revision to answer with: the newest that has a ready endpoint, else the newest."""
+    """The revision to answer with, of one entry that has any: the newest that has a ready endpoint, else the newest."""
     for variant in entry.variants:
         if any(loads.get(endpoint, NOT_READY).ready for endpoint in variant.endpoints):
             return variant

@@ -5,6 +5,7 @@ through two threads and wakes a task for it, which costs several times as much (
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
@@ -29,6 +30,7 @@ from h2.settings import SettingCodes, Settings
 
 from stoker_gateway.rpc.call import AnyCall, Call, Method
 from stoker_gateway.rpc.errors import Code, RpcError
+from stoker_gateway.rpc.tls import ClientTls, check_identity
 
 # What a peer may send before we have read it; messages are taken up at once, so it costs no memory.
 STREAM_WINDOW = 4 * 1024 * 1024
@@ -49,8 +51,9 @@ Response = TypeVar("Response", bound=Message)
 class Channel(asyncio.Protocol):
     """Made by `connect`. Calls beside each other share it; when it is lost, all of them end with UNAVAILABLE."""
 
-    def __init__(self, authority: str) -> None:
-        self._authority = authority
+    def __init__(self, authority: str, scheme: str = "http") -> None:
+        self._authority = authority.encode()
+        self._scheme = scheme.encode()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._calls: dict[int, AnyCall] = {}
         self._transport: asyncio.Transport | None = None
@@ -103,9 +106,9 @@ class Channel(asyncio.Protocol):
     ) -> Call[Request, Response]:
         headers = [
             (b":method", b"POST"),
-            (b":scheme", b"http"),
+            (b":scheme", self._scheme),
             (b":path", method.path.encode()),
-            (b":authority", self._authority.encode()),
+            (b":authority", self._authority),
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
             (b"user-agent", b"stoker-gateway"),
@@ -240,20 +243,43 @@ class Channel(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def connect(address: str, timeout_s: float) -> AsyncIterator[Channel]:
-    """A channel to "unix:PATH" or "host:port", closed in the end. Raises RpcError if nobody answers there."""
-    loop = asyncio.get_running_loop()
+async def connect(
+    address: str, timeout_s: float, tls: ClientTls | None = None, identity: str = ""
+) -> AsyncIterator[Channel]:
+    """A channel to "unix:PATH" or "host:port", closed in the end.
+
+    tls       for host:port; a socket's path is for its owner alone and needs none
+    identity  that the peer's certificate must have; "": any that the authority has signed
+
+    Raises RpcError if nobody answers there, or somebody else.
+    """
     try:
         async with asyncio.timeout(timeout_s):
-            if address.startswith(UNIX):
-                path = address.removeprefix(UNIX)
-                _, channel = await loop.create_unix_connection(lambda: Channel("localhost"), path)
-            else:
-                host, _, port = address.rpartition(":")
-                _, channel = await loop.create_connection(lambda: Channel(address), host.strip("[]"), int(port))
+            channel = await _open(address, tls, identity)
+    except ssl.SSLError as error:
+        raise RpcError(Code.UNAUTHENTICATED, f"no handshake: {error.reason or error}") from error
     except (OSError, TimeoutError) as error:
         raise RpcError(Code.UNAVAILABLE, "it cannot be reached") from error
     try:
         yield channel
     finally:
         await channel.aclose()
+
+
+async def _open(address: str, tls: ClientTls | None, identity: str) -> Channel:
+    loop = asyncio.get_running_loop()
+    if address.startswith(UNIX):
+        path = address.removeprefix(UNIX)
+        return (await loop.create_unix_connection(lambda: Channel("localhost"), path))[1]
+    host, _, port = address.rpartition(":")
+    context = tls.context() if tls else None
+    transport, channel = await loop.create_connection(
+        lambda: Channel(address, "https" if tls else "http"), host.strip("[]"), int(port), ssl=context
+    )
+    if context is not None:
+        try:
+            check_identity(transport.get_extra_info("peercert") or {}, identity)
+        except RpcError:
+            await channel.aclose()
+            raise
+    return channel

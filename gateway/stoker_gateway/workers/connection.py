@@ -14,12 +14,14 @@ from stoker_gateway.routing.table import Endpoint
 from stoker_gateway.rpc.call import Call
 from stoker_gateway.rpc.channel import Channel, connect
 from stoker_gateway.rpc.errors import Code, RpcError
+from stoker_gateway.rpc.tls import ClientTls
 from stoker_gateway.workers.dispatch import Told, dispatch
 from stoker_gateway.workers.inbox import End, EndReason, Inbox
 from stoker_gateway.workers.info import endpoints_of
 from stoker_gateway.workers.methods import GET_INFO, SERVE
 from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.submit import Submission, to_wire
+from stoker_gateway.workers.target import Target
 from stoker_gateway.workers.texts import TextStore
 
 FIRST_BACK_OFF_S = 0.1
@@ -57,11 +59,19 @@ class WorkerConnection:
     """Owns the channel to one address. `run` keeps it up; requests go through `submit` and `abort`."""
 
     def __init__(
-        self, address: str, instance: str, texts: TextStore, on_change: Callable[[], None], heartbeat_timeout_s: float
+        self,
+        target: Target,
+        tls: ClientTls | None,
+        instance: str,
+        texts: TextStore,
+        on_change: Callable[[], None],
+        heartbeat_timeout_s: float,
     ) -> None:
-        self.address = address
+        self.address = target.address
         self.state = State.CONNECTING
         self.endpoints: tuple[Endpoint, ...] = ()  # the last known, also while the worker is away
+        self._target = target
+        self._tls = tls
         self._instance = instance
         self._texts = texts
         self._on_change = on_change
@@ -134,6 +144,12 @@ class WorkerConnection:
 
     async def run(self) -> None:
         """Connect, and connect again whenever the stream is lost, until cancelled."""
+        try:
+            await self._keep_connected()
+        finally:
+            self._break_off()
+
+    async def _keep_connected(self) -> None:
         failures = 0
         while True:
             try:
@@ -142,7 +158,8 @@ class WorkerConnection:
                 failures = 1 if self.state is State.CONNECTED else failures + 1
                 reason = _reason(group.exceptions[0])
             pause_s = back_off_s(failures, random.random())
-            self._lose()
+            self._break_off()
+            self._move(State.BACKING_OFF)
             log.warning("worker %s: %s; trying again in %.1f s", self.address, reason, pause_s)
             await asyncio.sleep(pause_s)
             self._move(State.CONNECTING)
@@ -152,7 +169,7 @@ class WorkerConnection:
         self.state = state
         self._on_change()
 
-    def _lose(self) -> None:
+    def _break_off(self) -> None:
         """Tell every request that nothing more comes."""
         inboxes, self._inboxes = self._inboxes, {}
         self._loads.clear()
@@ -161,11 +178,11 @@ class WorkerConnection:
         for inbox in inboxes.values():
             inbox.end = End(EndReason.BROKEN_OFF, retryable=True)
             inbox.signal.set()
-        self._move(State.BACKING_OFF)
 
     async def _session(self) -> None:
         """One life of the stream. Always ends by an exception, or a group of them."""
-        async with connect(self.address, ANSWER_TIMEOUT_S) as channel, asyncio.TaskGroup() as tasks:
+        opened = connect(self.address, ANSWER_TIMEOUT_S, self._tls, self._target.identity)
+        async with opened as channel, asyncio.TaskGroup() as tasks:
             await self._learn(channel)
             self._heard = self._loop.time()
             self._call = channel.call(SERVE, self._receive)
@@ -183,9 +200,10 @@ class WorkerConnection:
         info = await channel.unary(GET_INFO, pb.GetInfoRequest(), ANSWER_TIMEOUT_S)
         if info.protocol != PROTOCOL_VERSION:
             raise WorkerLost(f"it speaks protocol {info.protocol}, this gateway {PROTOCOL_VERSION}")
-        self.endpoints = tuple(
-            [e for e in endpoints_of(self.address, info) if await self._texts.ensure(e.tokenizer_digest, channel)]
-        )
+        told = [self._target.endpoint(endpoint) for endpoint in endpoints_of(self.address, info)]
+        if told and not any(told):
+            log.warning("worker %s: none of its models is %s; not used", self.address, self._target.model_id)
+        self.endpoints = tuple([e for e in told if e and await self._texts.ensure(e.tokenizer_digest, channel)])
         self._on_change()
 
     async def _keep_learning(self, channel: Channel) -> None:

@@ -6,15 +6,16 @@ from typing import Protocol
 
 import grpc
 
+from stoker_core import identity
 from stoker_worker.errors import SettingsError
 from stoker_worker.settings import Tls
 
 
 class Role(StrEnum):
-    """The URI in the certificate's subject alternative name."""
+    """What a peer may be, by its certificate."""
 
-    GATEWAY = "spiffe://stoker.dev/gateway"
-    OPERATOR = "spiffe://stoker.dev/operator"
+    GATEWAY = identity.GATEWAY
+    OPERATOR = identity.OPERATOR
 
 
 class PeerContext(Protocol):
