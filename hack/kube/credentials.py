@@ -26,6 +26,11 @@ def issue(folder: Path, url: str, hosts: tuple[str, ...], clients: Mapping[str, 
     for name, (user, *groups) in clients.items():
         authority.client(name, user, *groups)
         write_kubeconfig(folder / f"{name}.conf", url, *_files(folder, name))
+    return administrator(folder, url)
+
+
+def administrator(folder: Path, url: str) -> Access:
+    """The administrator's access, by what `issue` wrote below `folder`."""
     return Access(url, *_files(folder, "admin"), folder / "admin.conf")
 
 

@@ -81,10 +81,11 @@ def create(access: Access, groups: tuple[NodeGroup, ...]) -> None:
 def all_ready(client: httpx.Client, count: int) -> bool:
     """Whether that many fake nodes say that they are Ready."""
     answer = client.get("/api/v1/nodes", params={"labelSelector": "type=kwok", "resourceVersion": "0"})
-    return sum(_ready(node) for node in answer.raise_for_status().json()["items"]) == count
+    return sum(ready(node) for node in answer.raise_for_status().json()["items"]) == count
 
 
-def _ready(node: dict[str, Any]) -> bool:
+def ready(node: dict[str, Any]) -> bool:
+    """Whether a Node object says that it is Ready."""
     conditions = node["status"].get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 

@@ -1,0 +1,244 @@
+"""A whole Kubernetes on one machine: a real node with real pods, in namespaces and a cgroup of its own.
+
+The machine reaches the API server, pods and Services over a cable of its own; nothing else does.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import httpx
+from hack.kube import cgroups, credentials, fake_nodes, machine, node_files, records
+from hack.kube.access import Access
+from hack.kube.binaries import API, CLIENTS, CONTROLLERS, NODE, ensure
+from hack.kube.fake_nodes import NodeGroup
+from hack.kube.image import Image, write_image, write_layer
+from hack.kube.init import HOME
+from hack.kube.node_files import PAUSE_IMAGE, RESOLVER
+from hack.kube.parts import GPU, Parts, api_names, clients
+from hack.kube.processes import POLL_S, StartFailure, wait_until
+from hack.kube.records import AlreadyRunning, Record
+from hack.kube.site import Site
+from hack.kube.supervisor import Supervisor
+
+TESTS = Site(1)  # beside Site(0), which is the developer's own
+COREDNS = Path(__file__).parent / "manifests" / "coredns.yaml"
+RESOLVER_IMAGE = "localhost/coredns:1"
+STOP_TIMEOUT_S = 30
+# What a node writes below its folder; logs stay there when it is gone.
+STATE = (
+    "addresses",
+    "config",
+    "containerd",
+    "etcd",
+    "images",
+    "init.json",
+    "init.sock",
+    "kernel",
+    "kubelet",
+    "pki",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Access):
+    """How to reach the cluster, and what only its owner may do. `folder` has its logs."""
+
+    folder: Path
+    parts: Parts
+    supervisor: Supervisor
+    counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def import_image(self, archive: Path) -> None:
+        """Make the images of an archive (see `image.write_image`) known to the node. Raises StartFailure."""
+        inside = self.folder / "images" / f"{os.getpid()}-{next(self.counter)}.tar"
+        # The node sees less of the machine's files than we do.
+        try:
+            inside.hardlink_to(archive)
+        except OSError:
+            shutil.copyfile(archive, inside)
+        try:
+            command = self.parts.ctr("images", "import", "--local", str(HOME / "images" / inside.name))
+            self.supervisor.run(f"import-{inside.stem}", command)
+        finally:
+            inside.unlink()
+
+    def freeze_api_server(self) -> None:
+        """Stop answering, with every connection kept open: what clients see when the machine under it hangs."""
+        self.supervisor.signal("kube-apiserver", signal.SIGSTOP)
+
+    def thaw_api_server(self) -> None:
+        """Undo `freeze_api_server`."""
+        self.supervisor.signal("kube-apiserver", signal.SIGCONT)
+
+
+@contextmanager
+def running(
+    folder: Path, *, fake_nodes: int | tuple[NodeGroup, ...] = 0, gpus: int = 0, site: Site = TESTS
+) -> Iterator[Cluster]:
+    """A cluster for the length of the block; in the end only its logs are left below `folder`.
+
+    fake_nodes   how many nodes without machines, or which
+    gpus         how many accelerators the real node pretends to have
+
+    Raises Unfit, AlreadyRunning, BuildFailure, StartFailure.
+    """
+    groups = _groups(fake_nodes)
+    claim(site, Record.mine(folder))
+    try:
+        yield start(folder, site, groups, gpus)
+    finally:
+        stop(site)
+
+
+def _groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
+    if isinstance(given, int):
+        return (NodeGroup(count=given),) if given else ()
+    return given
+
+
+def claim(site: Site, record: Record) -> None:
+    """Take a node's number; what an owner that was killed left behind is removed first. Raises Unfit, AlreadyRunning."""
+    machine.check(site)
+    known = records.read(site)
+    if known and known.orphaned:
+        stop(site)
+    elif not known and left(site):
+        raise AlreadyRunning(f"{', '.join(left(site))} of {site.name} is left: `make cluster-down` removes it")
+    records.create(site, record)
+
+
+def start(
+    folder: Path, site: Site, nodes: tuple[NodeGroup, ...], gpus: int, say: Callable[[str], None] = lambda _: None
+) -> Cluster:
+    """Start a node whose number is claimed; whoever claimed it stops it, also when this fails.
+
+    `say` hears of every step that is done. Raises Unfit, BuildFailure, StartFailure.
+    """
+    binaries = ensure((*API, *CONTROLLERS, *NODE, *CLIENTS[:1]))
+    _remove(folder / "logs")
+    folder.mkdir(parents=True, exist_ok=True)
+    supervisor, parts = Supervisor(folder), Parts(site, binaries)
+    admin = credentials.issue(folder / "pki", parts.listener.api, api_names(site), clients(site))
+    node_files.write(folder, site, binaries)
+    supervisor.boot(site.name, cgroups.create(site.name), parts.path())
+    machine.plug(site, supervisor.pid())
+    say("namespaces and network")
+    for name, command in parts.first().items():
+        supervisor.start(name, command)
+    cluster = Cluster(admin.url, admin.ca, admin.cert, admin.key, admin.kubeconfig, folder, parts, supervisor)
+    _import_own_images(cluster)
+    say("containerd with its images")
+    with cluster.client() as client:
+        _wait_for_node(cluster, client, gpus, say)
+        if nodes:
+            _add_fake_nodes(cluster, client, nodes)
+            say("fake nodes Ready")
+    return cluster
+
+
+def stop(site: Site, *, keep_logs: bool = True) -> None:
+    """Remove a node, whole or in pieces, and everything that belongs to it. Raises StartFailure if something stays."""
+    record = records.read(site)
+    _until(lambda: not cgroups.kill(site.name), "processes of the node are still there")
+    machine.unplug(site)
+    _until(lambda: cgroups.remove(site.name), "cgroups of the node are still there")
+    if record:
+        for name in STATE:
+            _remove(Path(record.folder, name))
+        if not keep_logs:
+            _remove(Path(record.folder))
+    records.remove(site)
+
+
+def left(site: Site) -> list[str]:
+    """What of a node is on the machine, in words."""
+    found = {"a cgroup": cgroups.exists(site.name), "a network interface": machine.plugged(site)}
+    return [what for what, there in found.items() if there]
+
+
+def access(folder: Path, site: Site) -> Access:
+    """The administrator's access to a node that runs below `folder`."""
+    return credentials.administrator(folder / "pki", Parts(site, {}).listener.api)
+
+
+def _import_own_images(cluster: Cluster) -> None:
+    binaries, folder = cluster.parts.binaries, cluster.folder / "images"
+    folder.mkdir()
+    wait_until(cluster.supervisor, (cluster.folder / "containerd" / "containerd.sock").exists, "containerd")
+    for name, tag, user in (("pause", PAUSE_IMAGE, "65535:65535"), ("coredns", RESOLVER_IMAGE, "65534:65534")):
+        layer = write_layer(folder / f"{name}.layer", {f"/{name}": binaries[name]}, mode=0o755)
+        archive = folder / f"{name}.tar"
+        write_image(archive, Image(tag, (layer,), entrypoint=(f"/{name}",), user=user))
+        cluster.import_image(archive)
+        layer.path.unlink()
+        archive.unlink()
+
+
+def _wait_for_node(cluster: Cluster, client: httpx.Client, gpus: int, say: Callable[[str], None]) -> None:
+    site, supervisor = cluster.parts.site, cluster.supervisor
+    wait_until(supervisor, lambda: _found(client, "/readyz") is not None, "API server ready")
+    say("API server")
+    for name, command in cluster.parts.second(gpus).items():
+        supervisor.start(name, command)
+    manifest = Template(COREDNS.read_text())
+    address = site.service(RESOLVER)
+    cluster.kubectl("create", "-f", "-", stdin=manifest.substitute(address=address, image=RESOLVER_IMAGE))
+    wait_until(supervisor, lambda: _node_ready(client, site, gpus), "node Ready")
+    say("node Ready")
+    resolver = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+    wait_until(supervisor, lambda: _available(client, resolver), "cluster DNS")
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+    wait_until(supervisor, lambda: _found(client, account) is not None, "a service account for pods")
+    say("cluster DNS")
+
+
+def _add_fake_nodes(cluster: Cluster, client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> None:
+    cluster.supervisor.start("kwok", cluster.parts.kwok(fake_nodes.STAGES))
+    fake_nodes.create(cluster, nodes)
+    count = sum(group.count for group in nodes)
+    wait_until(cluster.supervisor, lambda: fake_nodes.all_ready(client, count), f"{count} fake nodes Ready")
+
+
+def _node_ready(client: httpx.Client, site: Site, gpus: int) -> bool:
+    node = _found(client, f"/api/v1/nodes/{site.name}")
+    return node is not None and fake_nodes.ready(node) and int(node["status"]["allocatable"].get(GPU, 0)) == gpus
+
+
+def _available(client: httpx.Client, deployment: str) -> bool:
+    found = _found(client, deployment)
+    return found is not None and bool(found["status"].get("availableReplicas"))
+
+
+def _found(client: httpx.Client, path: str) -> Any:
+    """The object, None while there is none or the API server does not answer."""
+    try:
+        answer = client.get(path)
+    except httpx.TransportError:
+        return None
+    if answer.status_code != 200:
+        return None
+    return answer.json() if answer.headers["content-type"] == "application/json" else answer.text
+
+
+def _until(done: Callable[[], bool], trouble: str) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise StartFailure(trouble)
+        time.sleep(POLL_S)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
