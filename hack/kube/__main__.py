@@ -67,7 +67,7 @@ def _build(given: argparse.Namespace) -> int:
 
 def _up(given: argparse.Namespace) -> int:
     started = cluster.up(fake_nodes.parse(given.fake_nodes), given.gpus)
-    print(f"export KUBECONFIG={started.kubeconfig}")
+    print(cluster.exports(started.kubeconfig))
     return 0
 
 

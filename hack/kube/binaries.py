@@ -122,6 +122,8 @@ def _path(binary: Binary) -> Path:
 
 
 def _build(binary: Binary, path: Path) -> None:
+    if binary.cgo and not _has_seccomp():
+        raise BuildFailure(f"{binary.name} is partly C: apt-get install gcc libc6-dev pkg-config libseccomp-dev")
     started = time.monotonic()
     print(f"building {binary.name} (once)", file=sys.stderr, flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +144,12 @@ def _build(binary: Binary, path: Path) -> None:
         raise BuildFailure(f"{binary.name} does not build:\n{done.stderr[-2000:]}")
     fresh.replace(path)
     print(f"built {binary.name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _has_seccomp() -> bool:
+    if not shutil.which("gcc") or not shutil.which("pkg-config"):
+        return False
+    return subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False).returncode == 0
 
 
 def go() -> str:

@@ -1,16 +1,19 @@
 """The developer's cluster: `make cluster-up`, `make cluster-down` and what is there between them."""
 
+import sys
 import time
 from pathlib import Path
 
-from hack.kube import node, records
-from hack.kube.access import CommandFailure
+import httpx
+from hack.kube import fake_nodes, node, records
+from hack.kube.binaries import CLIENTS, ensure
 from hack.kube.fake_nodes import NodeGroup
 from hack.kube.node import Cluster
 from hack.kube.records import Record
 from hack.kube.site import Site
 
 SITE = Site(0)
+ANSWER_TIMEOUT_S = 3
 
 
 def folder() -> Path:
@@ -24,13 +27,23 @@ def up(nodes: tuple[NodeGroup, ...], gpus: int) -> Cluster:
     node.claim(SITE, Record.mine(folder()))
     try:
         cluster = node.start(
-            folder(), SITE, nodes, gpus, lambda what: print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
+            folder(),
+            SITE,
+            nodes,
+            gpus,
+            lambda what: print(f"{time.monotonic() - began:5.1f} s  {what}", file=sys.stderr, flush=True),
         )
     except BaseException:
         node.stop(SITE)
         raise
     records.replace(SITE, Record.kept(folder()))
     return cluster
+
+
+def exports(kubeconfig: Path) -> str:
+    """What a shell needs to use it: `eval` takes it as it is. kubectl and Helm come last on PATH: one's own go first."""
+    folders = [str(path.parent) for path in ensure(CLIENTS).values()]
+    return f"export KUBECONFIG={kubeconfig}\nexport PATH=$PATH:{':'.join(folders)}"
 
 
 def down() -> bool:
@@ -42,10 +55,20 @@ def down() -> bool:
 
 def status() -> tuple[bool, str]:
     """Whether it works, and what to say of it."""
-    if not records.read(SITE):
-        pieces = node.left(SITE)
-        return False, f"only {', '.join(pieces)} is left: `make cluster-down` removes it" if pieces else "not up"
+    record, pieces = records.read(SITE), node.left(SITE)
+    if record and not record.orphaned:
+        return _nodes()
+    if record or pieces:
+        return False, f"half up ({', '.join(pieces)}): `make cluster-down` removes what is there"
+    return False, "not up: `make cluster-up` starts it"
+
+
+def _nodes() -> tuple[bool, str]:
+    access = node.access(folder(), SITE)
     try:
-        return True, node.access(folder(), SITE).kubectl("get", "nodes", "--request-timeout=5s").rstrip()
-    except CommandFailure as failure:
-        return False, f"up, but the API server does not answer: {failure}"
+        with access.client() as client:
+            found = client.get("/api/v1/nodes", timeout=ANSWER_TIMEOUT_S).raise_for_status().json()["items"]
+    except (OSError, httpx.HTTPError) as error:
+        return False, f"up, but the API server does not answer: {error}"
+    ready = sum(fake_nodes.ready(one) for one in found)
+    return ready == len(found) > 0, f"{ready} of {len(found)} nodes Ready\n{exports(access.kubeconfig)}"

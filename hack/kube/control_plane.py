@@ -62,11 +62,15 @@ def running(
         processes.start({"kube-apiserver": [str(binaries["kube-apiserver"]), *api]})
         with access.client() as client:
             processes.wait_until(lambda: _answers(client), "API server ready")
+            # Before anybody watches: else every node is work for four programs while it is being made.
+            fake_nodes.create(client, nodes)
             if controllers:
                 processes.start(_controllers(binaries, pki, manager_port, scheduler_port))
-                processes.wait_until(lambda: _exists(client, DEFAULT_ACCOUNT), "controllers at work")
             if nodes:
-                _start_nodes(processes, binaries["kwok"], access, client, nodes)
+                kwok = options.kwok(access.kubeconfig, fake_nodes.STAGES, FAKE_PODS)
+                processes.start({"kwok": [str(binaries["kwok"]), *kwok]})
+            if controllers:
+                processes.wait_until(lambda: _at_work(client, nodes), "controllers and fake nodes")
         yield ControlPlane(access.url, access.ca, access.cert, access.key, access.kubeconfig, processes)
 
 
@@ -83,13 +87,8 @@ def _controllers(binaries: dict[str, Path], pki: Path, manager: int, scheduler: 
     }
 
 
-def _start_nodes(
-    processes: Processes, kwok: Path, access: Access, client: httpx.Client, nodes: tuple[NodeGroup, ...]
-) -> None:
-    processes.start({"kwok": [str(kwok), *options.kwok(access.kubeconfig, fake_nodes.STAGES, FAKE_PODS)]})
-    fake_nodes.create(access, nodes)
-    count = sum(group.count for group in nodes)
-    processes.wait_until(lambda: fake_nodes.all_ready(client, count), f"{count} fake nodes Ready")
+def _at_work(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
+    return _exists(client, DEFAULT_ACCOUNT) and fake_nodes.all_ready(client, nodes)
 
 
 def _loopback_options(controllers: bool) -> list[str]:

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import msgspec
 import yaml
-from hack.kube.access import Access
 from hack.kube.binaries import KUBERNETES_VERSION
 from hack.kube.options import FAKE_NODE
 
@@ -70,18 +69,20 @@ def manifests(group: NodeGroup) -> list[dict[str, Any]]:
     return [_node(group, index) for index in range(group.count)]
 
 
-def create(access: Access, groups: tuple[NodeGroup, ...]) -> None:
-    """Create the nodes. kwok, which must run beside, makes them Ready. Raises httpx.HTTPStatusError."""
-    with access.client() as client:
-        for group in groups:
-            for node in manifests(group):
-                client.post("/api/v1/nodes", json=node).raise_for_status()
+def create(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> None:
+    """Create the nodes; kwok makes them Ready. Raises httpx.HTTPStatusError."""
+    for group in groups:
+        for node in manifests(group):
+            client.post("/api/v1/nodes", json=node).raise_for_status()
 
 
-def all_ready(client: httpx.Client, count: int) -> bool:
-    """Whether that many fake nodes say that they are Ready."""
+def all_ready(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> bool:
+    """Whether all of them say that they are Ready."""
+    if not groups:
+        return True
     answer = client.get("/api/v1/nodes", params={"labelSelector": "type=kwok", "resourceVersion": "0"})
-    return sum(ready(node) for node in answer.raise_for_status().json()["items"]) == count
+    found = answer.raise_for_status().json()["items"]
+    return sum(ready(node) for node in found) == sum(group.count for group in groups)
 
 
 def ready(node: dict[str, Any]) -> bool:

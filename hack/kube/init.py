@@ -1,6 +1,6 @@
 """The first process of a node. It leaves the machine's view behind, then starts, signals and reaps what it is asked to.
 
-    python -IS init.py enter FOLDER    join the node's cgroups, enter new namespaces, go on as `serve`
+    python -IS init.py enter FOLDER    join the node's cgroups, start `serve` in new namespaces, end when it listens
     python -IS init.py serve FOLDER    mount the node's view, listen on FOLDER/init.sock; never ends by itself
 
 Runs by its path with the standard library alone, so that it is up at once; FOLDER/init.json says what it needs (`Plan`).
@@ -15,11 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict
 
 HOME = Path("/run/node")  # what FOLDER is called inside
 NAMESPACES = ("--cgroup", "--mount", "--net", "--pid", "--uts", "--ipc")
+POLL_S = 0.01
 REQUEST_BYTES = 65536
 # kubelet insists on these; they are shown to it, and not written to the machine's kernel.
 KERNEL = {
@@ -53,18 +55,29 @@ def main() -> None:
     verb, folder = sys.argv[1], Path(sys.argv[2])
     plan: Plan = json.loads((folder / "init.json").read_text())
     if verb == "enter":
-        enter(folder, plan)
+        sys.exit(enter(folder, plan))
+    serve(folder, plan)
+
+
+def serve(folder: Path, plan: Plan) -> NoReturn:
+    """Be the node's first process."""
     make_view(folder, plan)
     os.chdir(HOME)
     Init().serve()
 
 
-def enter(folder: Path, plan: Plan) -> None:
-    """Become the parent of the node's first process. Does not return."""
+def enter(folder: Path, plan: Plan) -> int:
+    """Start the node's first process; returns 0 as soon as it listens, 1 if it ends before."""
     for cgroup in plan["cgroups"]:
         (Path(cgroup["group"]) / "cgroup.procs").write_text(str(os.getpid()))
     serve = [sys.executable, "-IS", __file__, "serve", str(folder)]
-    os.execvp("unshare", ["unshare", *NAMESPACES, "--propagation", "private", "--fork", "--mount-proc", *serve])
+    command = ["unshare", *NAMESPACES, "--propagation", "private", "--fork", "--mount-proc", *serve]
+    child = subprocess.Popen(command, start_new_session=True)
+    while not (folder / "init.sock").exists():
+        if child.poll() is not None:
+            return 1
+        time.sleep(POLL_S)
+    return 0
 
 
 def make_view(folder: Path, plan: Plan) -> None:
@@ -129,13 +142,14 @@ class Init:
         self.pids: dict[str, int] = {}
         self.codes: dict[str, int | None] = {}
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Answer requests and reap children, forever."""
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind("init.sock")
-        Path("init.sock").chmod(0o600)
+        listener.bind("init.new")
+        Path("init.new").chmod(0o600)
         listener.listen(16)
         alarm = self._child_alarm()
+        Path("init.new").rename("init.sock")
         selector = selectors.DefaultSelector()
         selector.register(listener, selectors.EVENT_READ)
         selector.register(alarm, selectors.EVENT_READ)

@@ -138,9 +138,15 @@ def start(
     _import_own_images(cluster)
     say("containerd with its images")
     with cluster.client() as client:
-        _wait_for_node(cluster, client, gpus, say)
+        wait_until(supervisor, lambda: _found(client, "/readyz") is not None, "API server ready")
+        say("API server")
+        _start_workers(cluster, client, nodes, gpus)
+        wait_until(supervisor, lambda: _node_ready(client, site, gpus), "node Ready")
+        say("node Ready")
+        wait_until(supervisor, lambda: _serves_pods(client), "cluster DNS")
+        say("cluster DNS")
         if nodes:
-            _add_fake_nodes(cluster, client, nodes)
+            wait_until(supervisor, lambda: fake_nodes.all_ready(client, nodes), "fake nodes Ready")
             say("fake nodes Ready")
     return cluster
 
@@ -183,29 +189,17 @@ def _import_own_images(cluster: Cluster) -> None:
         archive.unlink()
 
 
-def _wait_for_node(cluster: Cluster, client: httpx.Client, gpus: int, say: Callable[[str], None]) -> None:
-    site, supervisor = cluster.parts.site, cluster.supervisor
-    wait_until(supervisor, lambda: _found(client, "/readyz") is not None, "API server ready")
-    say("API server")
+def _start_workers(cluster: Cluster, client: httpx.Client, nodes: tuple[NodeGroup, ...], gpus: int) -> None:
+    """Start what waits for the API server, and the cluster's resolver."""
+    # Before anybody watches: else every node is work for four programs while it is being made.
+    fake_nodes.create(client, nodes)
     for name, command in cluster.parts.second(gpus).items():
-        supervisor.start(name, command)
-    manifest = Template(COREDNS.read_text())
-    address = site.service(RESOLVER)
-    cluster.kubectl("create", "-f", "-", stdin=manifest.substitute(address=address, image=RESOLVER_IMAGE))
-    wait_until(supervisor, lambda: _node_ready(client, site, gpus), "node Ready")
-    say("node Ready")
-    resolver = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
-    wait_until(supervisor, lambda: _available(client, resolver), "cluster DNS")
-    account = "/api/v1/namespaces/default/serviceaccounts/default"
-    wait_until(supervisor, lambda: _found(client, account) is not None, "a service account for pods")
-    say("cluster DNS")
-
-
-def _add_fake_nodes(cluster: Cluster, client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> None:
-    cluster.supervisor.start("kwok", cluster.parts.kwok(fake_nodes.STAGES))
-    fake_nodes.create(cluster, nodes)
-    count = sum(group.count for group in nodes)
-    wait_until(cluster.supervisor, lambda: fake_nodes.all_ready(client, count), f"{count} fake nodes Ready")
+        cluster.supervisor.start(name, command)
+    if nodes:
+        cluster.supervisor.start("kwok", cluster.parts.kwok(fake_nodes.STAGES))
+    address = cluster.parts.site.service(RESOLVER)
+    resolver = Template(COREDNS.read_text()).substitute(address=address, image=RESOLVER_IMAGE)
+    cluster.kubectl("create", "-f", "-", stdin=resolver)
 
 
 def _node_ready(client: httpx.Client, site: Site, gpus: int) -> bool:
@@ -213,9 +207,11 @@ def _node_ready(client: httpx.Client, site: Site, gpus: int) -> bool:
     return node is not None and fake_nodes.ready(node) and int(node["status"]["allocatable"].get(GPU, 0)) == gpus
 
 
-def _available(client: httpx.Client, deployment: str) -> bool:
-    found = _found(client, deployment)
-    return found is not None and bool(found["status"].get("availableReplicas"))
+def _serves_pods(client: httpx.Client) -> bool:
+    """Whether a pod that is created now would have a service account and a resolver."""
+    resolver = _found(client, "/apis/apps/v1/namespaces/kube-system/deployments/coredns")
+    account = _found(client, "/api/v1/namespaces/default/serviceaccounts/default")
+    return bool(account and resolver and resolver["status"].get("availableReplicas"))
 
 
 def _found(client: httpx.Client, path: str) -> Any:

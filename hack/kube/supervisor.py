@@ -30,15 +30,12 @@ class Supervisor:
         (self.folder / "init.json").write_text(json.dumps(init.Plan(hostname=hostname, cgroups=cgroups)))
         command = [sys.executable, "-IS", init.__file__, "enter", str(self.folder)]
         with (self.folder / "logs" / "init.log").open("wb") as log:
-            parent = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=ENVIRONMENT | {"PATH": path},
-                start_new_session=True,
+            environment = ENVIRONMENT | {"PATH": path}
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False
             )
-        wait_until(_Boot(self, parent), self._listens, "the node's first process")
+        if done.returncode:
+            raise StartFailure(f"the node's first process does not start:\n{self.log('init')}")
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start a part; its log is logs/<name>.log. Raises StartFailure."""
@@ -74,21 +71,16 @@ class Supervisor:
 
     def pid(self) -> int:
         """The first process, as the machine numbers it."""
+        size = struct.calcsize("3i")
         with self._connection() as connection:
-            size = struct.calcsize("3i")
-            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-            return pid
-
-    def _listens(self) -> bool:
-        try:
-            return self._ask({}) is not None
-        except OSError:
-            return False
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            _exchange(connection, {})
+        pid: int = struct.unpack("3i", credentials)[0]
+        return pid
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._connection() as connection:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(connection.makefile().readline())
+            answer = _exchange(connection, request)
         if "error" in answer:
             raise StartFailure(f"the node's first process: {answer['error']}")
         return answer
@@ -108,18 +100,8 @@ class Supervisor:
         return connection
 
 
-@dataclass(frozen=True, slots=True)
-class _Boot:
-    """While nothing listens yet, the process that makes the namespaces is all there is."""
-
-    supervisor: Supervisor
-    parent: "subprocess.Popen[bytes]"
-
-    def names(self) -> list[str]:
-        return ["init"]
-
-    def ended(self) -> list[str]:
-        return ["init"] if self.parent.poll() is not None else []
-
-    def log(self, name: str) -> str:
-        return self.supervisor.log(name)
+def _exchange(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    with connection.makefile() as lines:
+        answer: dict[str, Any] = json.loads(lines.readline())
+    return answer
