@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import httpx
-from hack.kube import fake_nodes, node, records
+from hack.kube import fake_nodes, node, places, records
 from hack.kube.binaries import CLIENTS, ensure
 from hack.kube.fake_nodes import NodeGroup
 from hack.kube.node import Cluster
@@ -22,9 +22,9 @@ def folder() -> Path:
 
 
 def up(nodes: tuple[NodeGroup, ...], gpus: int) -> Cluster:
-    """Start it, to stay. Prints each step with its time. Raises what `node.start` and `node.claim` raise."""
+    """Start it, to stay. Prints each step with its time. Raises what `places.claim` and `node.start` raise."""
     began = time.monotonic()
-    node.claim(SITE, Record.mine(folder()))
+    places.claim(SITE, Record.mine(folder()))
     try:
         cluster = node.start(
             folder(),
@@ -34,7 +34,7 @@ def up(nodes: tuple[NodeGroup, ...], gpus: int) -> Cluster:
             lambda what: print(f"{time.monotonic() - began:5.1f} s  {what}", file=sys.stderr, flush=True),
         )
     except BaseException:
-        node.stop(SITE)
+        places.stop(SITE)
         raise
     records.replace(SITE, Record.kept(folder()))
     return cluster
@@ -48,14 +48,14 @@ def exports(kubeconfig: Path) -> str:
 
 def down() -> bool:
     """Remove it, whole or in pieces; returns whether there was anything to remove."""
-    there = bool(records.read(SITE) or node.left(SITE))
-    node.stop(SITE, keep_logs=False)
+    there = bool(records.read(SITE) or places.left(SITE))
+    places.stop(SITE, keep_logs=False)
     return there
 
 
 def status() -> tuple[bool, str]:
     """Whether it works, and what to say of it."""
-    record, pieces = records.read(SITE), node.left(SITE)
+    record, pieces = records.read(SITE), places.left(SITE)
     if record and not record.orphaned:
         return _nodes()
     if record or pieces:

@@ -4,8 +4,8 @@
     python -IS init.py serve FOLDER    mount the node's view, listen on FOLDER/init.sock; never ends by itself
 
 Runs by its path with the standard library alone, so that it is up at once; FOLDER/init.json says what it needs (`Plan`).
-One JSON object per connection: {"start": name, "command": [...], "log": path} or {"signal": name, "number": n} or {};
-the answer tells each child's exit code, null while it runs, or {"error": text}.
+One JSON object per connection: {"start": name, "command": [...], "log": path}, {"signal": name, "number": n},
+{"forget": name} or {}; the answer tells each child's exit code, null while it runs, or {"error": text}.
 """
 
 import json
@@ -187,6 +187,8 @@ class Init:
             self._start(request["start"], request["command"], request["log"])
         elif "signal" in request:
             os.kill(self.pids[request["signal"]], request["number"])
+        elif "forget" in request:
+            self.codes.pop(request["forget"], None)
         self._reap()
         return {"codes": self.codes}
 

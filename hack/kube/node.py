@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from string import Template
 from typing import Any
 
 import httpx
-from hack.kube import cgroups, credentials, fake_nodes, machine, node_files, records
+from hack.kube import cgroups, credentials, fake_nodes, machine, node_files
 from hack.kube.access import Access
 from hack.kube.binaries import API, CLIENTS, CONTROLLERS, NODE, ensure
 from hack.kube.fake_nodes import NodeGroup
@@ -24,28 +23,15 @@ from hack.kube.image import Image, write_image, write_layer
 from hack.kube.init import HOME
 from hack.kube.node_files import PAUSE_IMAGE, RESOLVER
 from hack.kube.parts import GPU, Parts, api_names, clients
-from hack.kube.processes import POLL_S, StartFailure, wait_until
-from hack.kube.records import AlreadyRunning, Record
-from hack.kube.site import Site
+from hack.kube.places import claim_any, remove, stop
+from hack.kube.processes import wait_until
+from hack.kube.records import Record
+from hack.kube.site import SITES, Site
 from hack.kube.supervisor import Supervisor
 
-TESTS = Site(1)  # beside Site(0), which is the developer's own
+SITES_OF_TESTS = tuple(Site(number) for number in range(1, SITES))  # Site(0) is the developer's own
 COREDNS = Path(__file__).parent / "manifests" / "coredns.yaml"
 RESOLVER_IMAGE = "localhost/coredns:1"
-STOP_TIMEOUT_S = 30
-# What a node writes below its folder; logs stay there when it is gone.
-STATE = (
-    "addresses",
-    "config",
-    "containerd",
-    "etcd",
-    "images",
-    "init.json",
-    "init.sock",
-    "kernel",
-    "kubelet",
-    "pki",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +42,11 @@ class Cluster(Access):
     parts: Parts
     supervisor: Supervisor
     counter: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def site(self) -> Site:
+        """The cluster's addresses; `host_ip` is how its pods and its API server reach this machine."""
+        return self.parts.site
 
     def import_image(self, archive: Path) -> None:
         """Make the images of an archive (see `image.write_image`) known to the node. Raises StartFailure."""
@@ -81,18 +72,17 @@ class Cluster(Access):
 
 
 @contextmanager
-def running(
-    folder: Path, *, fake_nodes: int | tuple[NodeGroup, ...] = 0, gpus: int = 0, site: Site = TESTS
-) -> Iterator[Cluster]:
-    """A cluster for the length of the block; in the end only its logs are left below `folder`.
+def running(folder: Path, *, fake_nodes: int | tuple[NodeGroup, ...] = 0, gpus: int = 0) -> Iterator[Cluster]:
+    """A cluster for the length of the block, beside others; in the end only its logs are left below `folder`.
 
+    folder       empty, and on a disk: images are unpacked there
     fake_nodes   how many nodes without machines, or which
     gpus         how many accelerators the real node pretends to have
 
     Raises Unfit, AlreadyRunning, BuildFailure, StartFailure.
     """
     groups = _groups(fake_nodes)
-    claim(site, Record.mine(folder))
+    site = claim_any(SITES_OF_TESTS, Record.mine(folder))
     try:
         yield start(folder, site, groups, gpus)
     finally:
@@ -105,17 +95,6 @@ def _groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
     return given
 
 
-def claim(site: Site, record: Record) -> None:
-    """Take a node's number; what an owner that was killed left behind is removed first. Raises Unfit, AlreadyRunning."""
-    machine.check(site)
-    known = records.read(site)
-    if known and known.orphaned:
-        stop(site)
-    elif not known and left(site):
-        raise AlreadyRunning(f"{', '.join(left(site))} of {site.name} is left: `make cluster-down` removes it")
-    records.create(site, record)
-
-
 def start(
     folder: Path, site: Site, nodes: tuple[NodeGroup, ...], gpus: int, say: Callable[[str], None] = lambda _: None
 ) -> Cluster:
@@ -124,7 +103,7 @@ def start(
     `say` hears of every step that is done. Raises Unfit, BuildFailure, StartFailure.
     """
     binaries = ensure((*API, *CONTROLLERS, *NODE, *CLIENTS[:1]))
-    _remove(folder / "logs")
+    remove(folder / "logs")
     folder.mkdir(parents=True, exist_ok=True)
     supervisor, parts = Supervisor(folder), Parts(site, binaries)
     admin = credentials.issue(folder / "pki", parts.listener.api, api_names(site), clients(site))
@@ -138,7 +117,7 @@ def start(
     _import_own_images(cluster)
     say("containerd with its images")
     with cluster.client() as client:
-        wait_until(supervisor, lambda: _found(client, "/readyz") is not None, "API server ready")
+        wait_until(supervisor, lambda: _serves_api(client), "API server ready")
         say("API server")
         _start_workers(cluster, client, nodes, gpus)
         wait_until(supervisor, lambda: _node_ready(client, site, gpus), "node Ready")
@@ -149,26 +128,6 @@ def start(
             wait_until(supervisor, lambda: fake_nodes.all_ready(client, nodes), "fake nodes Ready")
             say("fake nodes Ready")
     return cluster
-
-
-def stop(site: Site, *, keep_logs: bool = True) -> None:
-    """Remove a node, whole or in pieces, and everything that belongs to it. Raises StartFailure if something stays."""
-    record = records.read(site)
-    _until(lambda: not cgroups.kill(site.name), "processes of the node are still there")
-    machine.unplug(site)
-    _until(lambda: cgroups.remove(site.name), "cgroups of the node are still there")
-    if record:
-        for name in STATE:
-            _remove(Path(record.folder, name))
-        if not keep_logs:
-            _remove(Path(record.folder))
-    records.remove(site)
-
-
-def left(site: Site) -> list[str]:
-    """What of a node is on the machine, in words."""
-    found = {"a cgroup": cgroups.exists(site.name), "a network interface": machine.plugged(site)}
-    return [what for what, there in found.items() if there]
 
 
 def access(folder: Path, site: Site) -> Access:
@@ -197,9 +156,13 @@ def _start_workers(cluster: Cluster, client: httpx.Client, nodes: tuple[NodeGrou
         cluster.supervisor.start(name, command)
     if nodes:
         cluster.supervisor.start("kwok", cluster.parts.kwok(fake_nodes.STAGES))
-    address = cluster.parts.site.service(RESOLVER)
+    address = cluster.site.service(RESOLVER)
     resolver = Template(COREDNS.read_text()).substitute(address=address, image=RESOLVER_IMAGE)
     cluster.kubectl("create", "-f", "-", stdin=resolver)
+
+
+def _serves_api(client: httpx.Client) -> bool:
+    return all(_found(client, path) is not None for path in ("/readyz", "/api/v1/namespaces/kube-system"))
 
 
 def _node_ready(client: httpx.Client, site: Site, gpus: int) -> bool:
@@ -223,18 +186,3 @@ def _found(client: httpx.Client, path: str) -> Any:
     if answer.status_code != 200:
         return None
     return answer.json() if answer.headers["content-type"] == "application/json" else answer.text
-
-
-def _until(done: Callable[[], bool], trouble: str) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise StartFailure(trouble)
-        time.sleep(POLL_S)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

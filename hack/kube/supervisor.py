@@ -16,6 +16,7 @@ from hack.kube.processes import LOG_TAIL, StartFailure, wait_until
 
 ENVIRONMENT = {"LANG": "C.UTF-8", "HOME": "/root"}
 ANSWER_TIMEOUT_S = 10
+RUN_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ class Supervisor:
     def run(self, name: str, command: Sequence[str]) -> None:
         """Start a command and wait for its end. Raises StartFailure with its log unless that is good."""
         self.start(name, command)
-        wait_until(self, lambda: self.codes()[name] is not None, name)
-        if self.codes()[name]:
-            raise StartFailure(f"{name} failed:\n{self.log(name)}")
+        try:
+            wait_until(self, lambda: self.codes()[name] == 0, name, RUN_TIMEOUT_S)
+        finally:
+            self._ask({"forget": name})
 
     def codes(self) -> dict[str, int | None]:
         """How each part ended; None while it runs."""
