@@ -48,6 +48,16 @@ def create(name: str) -> list[Cgroup]:
     return made
 
 
+def settle(name: str) -> None:
+    """Give the node its controllers. In version 2 a group with limits below it may hold no process itself: a leaf does."""
+    for group in _groups(name):
+        if (group / "cgroup.subtree_control").exists():
+            (group / "init").mkdir()
+            for pid in _pids(group / "cgroup.procs"):
+                (group / "init" / "cgroup.procs").write_text(str(pid))
+            _enable_controllers(group)
+
+
 def exists(name: str) -> bool:
     """Whether the group is left in any hierarchy."""
     return any(group.exists() for group in _groups(name))
@@ -95,11 +105,12 @@ def _hierarchy(line: str) -> Hierarchy:
     return Hierarchy(Path(left.split()[4]), kind, ",".join(["none", *wanted] if named else wanted))
 
 
-def _enable_controllers(root: Path) -> None:
-    """Systemd turns most of them on at boot; kubelet needs those of CONTROLLERS."""
-    missing = CONTROLLERS - set((root / "cgroup.subtree_control").read_text().split())
+def _enable_controllers(group: Path) -> None:
+    """Let the groups below have limits. On a machine's root group systemd has done so for most at boot."""
+    names = {file: set((group / f"cgroup.{file}").read_text().split()) for file in ("controllers", "subtree_control")}
+    missing = CONTROLLERS & names["controllers"] - names["subtree_control"]
     if missing:
-        (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
+        (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
 
 
 def _share_all_cpus(root: Path, group: Path) -> None:

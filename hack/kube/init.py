@@ -107,18 +107,6 @@ def mount_cgroups(cgroups: list[Cgroup]) -> None:
     for cgroup in cgroups:
         Path(cgroup["mount"]).mkdir(exist_ok=True)
         run("mount", "-t", cgroup["kind"], "-o", cgroup["options"], cgroup["kind"], cgroup["mount"])
-        if cgroup["kind"] == "cgroup2":
-            delegate(Path(cgroup["mount"]))
-
-
-def delegate(root: Path) -> None:
-    """A group of version 2 that has children may hold no process: move into a leaf, then give all to the children."""
-    leaf = root / "init"
-    leaf.mkdir()
-    for pid in (root / "cgroup.procs").read_text().split():
-        (leaf / "cgroup.procs").write_text(pid)
-    controllers = (root / "cgroup.controllers").read_text().split()
-    (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
 def show_kernel_settings() -> None:

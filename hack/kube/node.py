@@ -109,6 +109,7 @@ def start(
     admin = credentials.issue(folder / "pki", parts.listener.api, api_names(site), clients(site))
     node_files.write(folder, site, binaries)
     supervisor.boot(site.name, cgroups.create(site.name), parts.path())
+    cgroups.settle(site.name)
     machine.plug(site, supervisor.pid())
     say("namespaces and network")
     for name, command in parts.first().items():
