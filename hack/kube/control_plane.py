@@ -1,119 +1,110 @@
-"""etcd and the API server as plain processes on the loopback address: seconds to start, nothing left behind."""
+"""A control plane as plain processes on the loopback address: seconds to start, nothing left behind, no root needed.
 
+etcd and the API server; with `controllers` the controller manager and the scheduler too; with fake nodes kwok, so that
+workloads get pods that run.
+"""
+
+import signal
 import socket
-import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from hack.kube.binaries import CONTROL_PLANE, ensure
-from hack.kube.pki import Authority
+from hack.kube import credentials, fake_nodes, options
+from hack.kube.access import Access
+from hack.kube.binaries import API, CONTROLLERS, ensure
+from hack.kube.fake_nodes import NodeGroup
+from hack.kube.options import Listener
+from hack.kube.processes import Processes, StartFailure, owned
 
-START_TIMEOUT_S = 60
+__all__ = ["ControlPlane", "StartFailure", "running"]
+
 LOCAL = "127.0.0.1"
-
-
-class StartFailure(Exception):
-    """A part did not come up; the text ends with its log."""
+SERVICES = "10.96.0.0/16"
+FAKE_PODS = "10.245.0.0/16"
 
 
 @dataclass(frozen=True, slots=True)
-class ControlPlane:
-    """Where the API server is, and who its administrator is. Files are PEM."""
+class ControlPlane(Access):
+    """How to reach it, and a way to take the API server away for a while."""
 
-    url: str
-    ca: Path
-    cert: Path
-    key: Path
+    processes: Processes
 
-    def client(self) -> httpx.Client:
-        """An HTTP client with the administrator's certificate."""
-        import ssl
+    def freeze_api_server(self) -> None:
+        """Stop answering, with every connection kept open: what clients see when the machine under it hangs."""
+        self.processes.signal("kube-apiserver", signal.SIGSTOP)
 
-        context = ssl.create_default_context(cafile=str(self.ca))
-        context.load_cert_chain(self.cert, self.key)
-        return httpx.Client(base_url=self.url, verify=context, trust_env=False, timeout=30)
+    def thaw_api_server(self) -> None:
+        """Undo `freeze_api_server`."""
+        self.processes.signal("kube-apiserver", signal.SIGCONT)
 
 
 @contextmanager
-def running(folder: Path, *, build: bool = True) -> Iterator[ControlPlane]:
-    """Start both below `folder`, which must be empty, and kill them in the end. Raises BuildFailure, StartFailure."""
-    binaries = ensure(CONTROL_PLANE, build=build)
-    pki = _certificates(folder / "pki")
-    etcd_port, peer_port, api_port = _free_ports(3)
-    etcd = f"http://{LOCAL}:{etcd_port}"
-    commands = {
-        "etcd": [str(binaries["etcd"]), *_etcd_options(folder, etcd, f"http://{LOCAL}:{peer_port}")],
-        "kube-apiserver": [str(binaries["kube-apiserver"]), *_api_options(pki, etcd, api_port)],
+def running(
+    folder: Path, *, build: bool = True, controllers: bool = False, nodes: tuple[NodeGroup, ...] = ()
+) -> Iterator[ControlPlane]:
+    """Start all below `folder`, which must be empty, and kill it in the end. Raises BuildFailure, StartFailure.
+
+    controllers   Deployments get pods, pods get nodes, owners' children are collected
+    nodes         fake ones, Ready when the block begins; they bring the controllers with them
+    """
+    controllers = controllers or bool(nodes)
+    binaries = ensure((*API, *CONTROLLERS) if controllers else API, build=build)
+    api_port, etcd_port, peer_port, manager_port, scheduler_port = _free_ports(5)
+    at = Listener(LOCAL, api_port, etcd_port, peer_port, SERVICES)
+    access = credentials.issue(folder / "pki", at.api, ("localhost", LOCAL))
+    with owned(folder) as processes:
+        pki = folder / "pki"
+        api = [*options.api_server(pki, at), *_loopback_options(controllers)]
+        processes.start({"etcd": [str(binaries["etcd"]), *options.etcd(folder, at)]})
+        processes.start({"kube-apiserver": [str(binaries["kube-apiserver"]), *api]})
+        with access.client() as client:
+            processes.wait_until(lambda: _answers(client), "API server ready")
+            # Before anybody watches: else every node is work for four programs while it is being made.
+            fake_nodes.create(client, nodes)
+            if controllers:
+                processes.start(_controllers(binaries, pki, manager_port, scheduler_port))
+            if nodes:
+                kwok = options.kwok(access.kubeconfig, fake_nodes.STAGES, FAKE_PODS)
+                processes.start({"kwok": [str(binaries["kwok"]), *kwok]})
+            if controllers:
+                processes.wait_until(lambda: _at_work(client, nodes), "controllers and fake nodes")
+        yield ControlPlane(access.url, access.ca, access.cert, access.key, access.kubeconfig, processes)
+
+
+DEFAULT_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
+
+
+def _controllers(binaries: dict[str, Path], pki: Path, manager: int, scheduler: int) -> dict[str, list[str]]:
+    return {
+        "kube-controller-manager": [
+            str(binaries["kube-controller-manager"]),
+            *options.controller_manager(pki, manager),
+        ],
+        "kube-scheduler": [str(binaries["kube-scheduler"]), *options.scheduler(pki, scheduler)],
     }
-    plane = ControlPlane(f"https://{LOCAL}:{api_port}", pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
-    with _processes(folder, commands) as processes:
-        _wait_until_ready(plane, folder, processes)
-        yield plane
 
 
-def _certificates(folder: Path) -> Path:
-    authority = Authority.create(folder)
-    authority.server("apiserver", "localhost", LOCAL)
-    authority.client("admin", "admin", "system:masters")
-    authority.signing_key("service-accounts")
-    return folder
+def _at_work(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
+    return _exists(client, DEFAULT_ACCOUNT) and fake_nodes.all_ready(client, nodes)
 
 
-def _etcd_options(folder: Path, url: str, peer_url: str) -> list[str]:
-    return [
-        *("--data-dir", str(folder / "etcd"), "--unsafe-no-fsync", "--log-level", "error"),
-        *("--listen-client-urls", url, "--advertise-client-urls", url),
-        *("--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url),
-        *("--initial-cluster", f"default={peer_url}"),
-    ]
-
-
-def _api_options(pki: Path, etcd: str, port: int) -> list[str]:
-    return [
-        *("--etcd-servers", etcd, "--bind-address", LOCAL, "--advertise-address", LOCAL, "--secure-port", str(port)),
-        *("--tls-cert-file", f"{pki}/apiserver.crt", "--tls-private-key-file", f"{pki}/apiserver.key"),
-        *("--client-ca-file", f"{pki}/ca.crt", "--authorization-mode", "RBAC"),
-        *("--service-account-key-file", f"{pki}/service-accounts.pub"),
-        *("--service-account-signing-key-file", f"{pki}/service-accounts.key"),
-        *("--service-account-issuer", "https://kubernetes.default.svc"),
-        *("--service-cluster-ip-range", "10.96.0.0/16", "--endpoint-reconciler-type", "none"),
-        # Without a controller manager there are no service accounts for pods to have.
-        *("--disable-admission-plugins", "ServiceAccount"),
-    ]
-
-
-@contextmanager
-def _processes(folder: Path, commands: Mapping[str, Sequence[str]]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    started: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for name, command in commands.items():
-            with (folder / f"{name}.log").open("wb") as log:
-                started[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        yield started
-    finally:
-        for process in reversed(started.values()):
-            process.kill()  # the API server takes seconds to end politely, and nothing here outlives it
-            process.wait()
-
-
-def _wait_until_ready(plane: ControlPlane, folder: Path, processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    with plane.client() as client:
-        while not _answers(client):
-            for name, process in processes.items():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log = (folder / f"{name}.log").read_text(errors="replace")
-                    raise StartFailure(f"{name} did not come up:\n{log[-2000:]}")
-            time.sleep(0.05)
+def _loopback_options(controllers: bool) -> list[str]:
+    # Nothing could reach the endpoints of the Service `kubernetes`.
+    common = ["--authorization-mode", "RBAC", "--endpoint-reconciler-type", "none"]
+    # Without a controller manager there are no service accounts for pods to have.
+    return common if controllers else [*common, "--disable-admission-plugins", "ServiceAccount"]
 
 
 def _answers(client: httpx.Client) -> bool:
+    return all(_exists(client, path) for path in ("/readyz", "/api/v1/namespaces/default"))
+
+
+def _exists(client: httpx.Client, path: str) -> bool:
     try:
-        return all(client.get(path).status_code == 200 for path in ("/readyz", "/api/v1/namespaces/default"))
+        return client.get(path).status_code == 200
     except httpx.TransportError:
         return False
 

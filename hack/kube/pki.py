@@ -35,6 +35,10 @@ class Authority:
         (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(folder, certificate, key)
 
+    def write_key(self) -> None:
+        """Write `ca.key`, for a controller manager that signs certificates itself."""
+        _write_private(self.folder / "ca.key", self.key)
+
     def server(self, name: str, *hosts: str) -> None:
         """Write `name`.crt and .key for a server that is reached by these names and addresses."""
         names = [_general_name(host) for host in hosts]
