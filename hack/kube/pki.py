@@ -40,7 +40,7 @@ class Authority:
         _write_private(self.folder / "ca.key", self.key)
 
     def server(self, name: str, *hosts: str) -> None:
-        """Write `name`.crt and .key for a server that is reached by these names and addresses."""
+        """Write `name`.crt and .key for a server that is reached by these names, addresses and URIs."""
         names = [_general_name(host) for host in hosts]
         self._issue(name, _name(name), ExtendedKeyUsageOID.SERVER_AUTH, x509.SubjectAlternativeName(names))
 
@@ -90,6 +90,8 @@ def _name(common: str, *organizations: str) -> x509.Name:
 
 
 def _general_name(host: str) -> x509.GeneralName:
+    if "://" in host:
+        return x509.UniformResourceIdentifier(host)
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:

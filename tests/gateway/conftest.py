@@ -18,6 +18,7 @@ from stoker.worker.v1.worker_pb2_grpc import WorkerServicer, add_WorkerServicer_
 from stoker_core.text import TextBundle, bundle_digest
 from stoker_gateway.app import App
 from stoker_gateway.gateway import Gateway
+from stoker_gateway.rpc.tls import TlsFiles
 from stoker_gateway.server import bind, make_server
 from stoker_gateway.settings import Limits, Settings
 from stoker_gateway.text.model_text import ModelText
@@ -85,8 +86,9 @@ class StreamLost(Exception):
 class FakeWorker(WorkerServicer):
     """Serves one model over the real wire. `play` may be changed at any time and holds for the requests after that."""
 
-    def __init__(self, address: str, bundle: Bundle) -> None:
+    def __init__(self, address: str, bundle: Bundle, credentials: grpc.ServerCredentials | None = None) -> None:
         self.address = address
+        self._credentials = credentials
         self.play = Play()
         self.submits: list[pb.Submit] = []
         self.aborts: list[int] = []
@@ -106,7 +108,10 @@ class FakeWorker(WorkerServicer):
     async def start(self) -> None:
         self._server = grpc.aio.server()
         add_WorkerServicer_to_server(self, self._server)
-        self._server.add_insecure_port(self.address)
+        if self._credentials:
+            self._server.add_secure_port(self.address, self._credentials)
+        else:
+            self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -394,9 +399,14 @@ class Stage:
         return TextStore({self.bundle.digest: self.bundle.text})
 
     async def worker(self, play: Play | None = None) -> FakeWorker:
-        worker = FakeWorker(f"unix:{self.folder}/w{len(self.workers)}.sock", self.bundle)
-        worker.play = play or Play()
+        worker = await self.worker_at(f"unix:{self.folder}/w{len(self.workers)}.sock", play)
         self.workers.append(worker)
+        return worker
+
+    async def worker_at(self, address: str, play: Play | None = None, tls: TlsFiles | None = None) -> FakeWorker:
+        """A worker of which the settings say nothing; with `tls` it takes whom that authority has signed."""
+        worker = FakeWorker(address, self.bundle, _credentials(tls) if tls else None)
+        worker.play = play or Play()
         await worker.start()
         self.stack.push_async_callback(worker.stop)
         return worker
@@ -408,6 +418,11 @@ class Stage:
             workers=addresses, usage_file=self.folder / "usage.jsonl", limits=limits or Limits(), **settings
         )
         return await self.stack.enter_async_context(serving(chosen, texts or self.known_texts()))
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    pair = tls.key.read_bytes(), tls.cert.read_bytes()
+    return grpc.ssl_server_credentials([pair], root_certificates=tls.ca.read_bytes(), require_client_auth=True)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from stoker_gateway.rpc.tls import ClientTls, check_identity
 STREAM_WINDOW = 4 * 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
 UNIX = "unix:"
+FAREWELL_S = 0.5
 
 RESETS: dict[int, Code] = {
     ErrorCodes.REFUSED_STREAM: Code.UNAVAILABLE,
@@ -274,7 +275,11 @@ async def _open(address: str, tls: ClientTls | None, identity: str) -> Channel:
     host, _, port = address.rpartition(":")
     context = tls.context() if tls else None
     transport, channel = await loop.create_connection(
-        lambda: Channel(address, "https" if tls else "http"), host.strip("[]"), int(port), ssl=context
+        lambda: Channel(address, "https" if tls else "http"),
+        host.strip("[]"),
+        int(port),
+        ssl=context,
+        ssl_shutdown_timeout=FAREWELL_S if context else None,  # not every peer answers TLS's farewell
     )
     if context is not None:
         try:
