@@ -63,6 +63,10 @@ class Placement:
     replicas: Mapping[str, int]
     waiting: Mapping[str, int]
 
+    def granted(self, pool: str, held: Mapping[str, int]) -> int:
+        """Replicas that there is room for and that have yet to take it."""
+        return self.replicas.get(pool, 0) - held.get(pool, 0) - self.waiting.get(pool, 0)
+
 
 class Unplaceable(Exception):
     """No pool can ever take a replica. The reason is for machines, the text says what to change."""
