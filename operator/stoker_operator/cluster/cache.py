@@ -72,6 +72,11 @@ class Cache:
         """All objects of a kind, by uid."""
         return {record.ref.uid: record.ref for record in self._objects[collection].values()}
 
+    def find(self, collection: Collection, namespace: str, name: str) -> Ref | None:
+        """Which object has this name."""
+        found: Record | None = self._objects[collection].get((namespace, name))
+        return found.ref if found else None
+
     def customs(self, collection: Collection) -> Iterator[Custom]:
         """All of one of our own kinds."""
         yield from self._objects[collection].values()
@@ -90,9 +95,9 @@ class Cache:
         """By name."""
         return {name: node for (_, name), node in self._objects[paths.NODES].items()}
 
-    def workload(self, namespace: str, name: str) -> Workload | None:
-        """Anyone's apps/Deployment."""
-        return self._workloads_in[namespace].get(name) if namespace in self._workloads_in else None
+    def workload_names(self, namespace: str) -> set[str]:
+        """Of anyone's apps/Deployments."""
+        return set(self._workloads_in.get(namespace, ()))
 
     def workloads_of(self, namespace: str, deployment: str) -> list[Workload]:
         """Children of Deployments of this name, perhaps of one that is gone."""

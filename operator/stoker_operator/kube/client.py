@@ -49,11 +49,14 @@ class Client:
                 return items, str(page["metadata"]["resourceVersion"])
             query["continue"] = following
 
-    async def apply(self, collection: Collection, manifest: Json, subresource: str = "") -> Json:
-        """Make the fields of `manifest` ours and as it says; fields that were ours and are not in it go. Raises KubeError."""
+    async def apply(self, collection: Collection, manifest: Json, subresource: str = "", *, force: bool = True) -> Json:
+        """Make the fields of `manifest` ours and as it says; fields that were ours and are not in it go.
+
+        Without `force`, a field that another manager has set otherwise raises Conflict. Raises KubeError.
+        """
         metadata = manifest["metadata"]
         path = collection.path(metadata.get("namespace", ""), metadata["name"], subresource)
-        query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
+        query = urlencode({"fieldManager": FIELD_MANAGER, "force": str(force).lower()})
         return await self._request("PATCH", f"{path}?{query}", manifest, content="application/apply-patch+yaml")
 
     async def patch(self, collection: Collection, namespace: str, name: str, steps: Sequence[Json]) -> Json:
