@@ -123,6 +123,7 @@ class Operator:
         return Context(
             client=client,
             cache=self._cache,
+            inbox=self._inbox,
             waiting=self._waiting,
             platform=platform(settings.workers),
             certificates=Certificates(client, authority, lifetime, _now),

@@ -122,7 +122,10 @@ def _of_workload(change: Change, _: Cache) -> Concerned:
         if isinstance(one, Workload) and one.owner
     }
     ref = (change.after or change.before).ref
-    return Concerned(frozenset(keys), frozenset({workload_topic(ref.namespace, ref.name)}))
+    topics = {workload_topic(ref.namespace, ref.name)} | (
+        {ROOM} if _replicas(change.before) > _replicas(change.after) else set()
+    )
+    return Concerned(frozenset(keys), frozenset(topics))
 
 
 def _of_pod(change: Change, cache: Cache) -> Concerned:
@@ -153,6 +156,10 @@ def _only_status_changed(change: Change) -> bool:
         and isinstance(after, Custom)
         and (before.generation, before.deleting, before.ref.uid) == (after.generation, after.deleting, after.ref.uid)
     )
+
+
+def _replicas(workload: Workload | None) -> int:
+    return workload.replicas if workload else 0
 
 
 def _offer(node: NodeRecord) -> object:

@@ -185,7 +185,7 @@ def _rollout(world: World, pod: WorkerPod, placement: Placement) -> Rollout:
     state = PoolState(
         changed=child is not None and child.plan != plan_digest(pod.template()),
         serving=world.serving(pod.pool_name),
-        room=world.pools[pod.pool_name].pool.room(count) - placement.granted(pod.pool_name, _held(world)),
+        room=world.pools[pod.pool_name].pool.room(count) - placement.granted.get(pod.pool_name, 0),
         rolling=len({one.plan for one in here}) > 1,
         broken=sum(one.sign.trouble not in (None, Trouble.UNSCHEDULABLE) for one in here),
     )

@@ -26,7 +26,7 @@ async def delete_children(context: Context, children: Sequence[Workload]) -> Non
     for child in children:
         await context.client.delete(WORKLOADS, child.ref.namespace, child.ref.name, child.ref.uid)
         context.metrics.writes.labels(WORKLOADS.kind, "delete").inc()
-        context.cache.remove(WORKLOADS, child.ref)
+        context.inbox.gone(WORKLOADS, child.ref)
 
 
 async def _mend(context: Context, manifest: Json, child: Workload) -> None:
@@ -46,10 +46,10 @@ async def _remove(context: Context, child: Workload, strays: Sequence[str]) -> N
     ]
     answer = await context.client.patch(WORKLOADS, child.ref.namespace, child.ref.name, steps)
     context.metrics.writes.labels(WORKLOADS.kind, "mend").inc()
-    context.cache.put(WORKLOADS, answer)
+    context.inbox.seen(WORKLOADS, answer)
 
 
 async def _apply(context: Context, manifest: Json, verb: str, *, force: bool) -> None:
     answer = await context.client.apply(WORKLOADS, manifest, force=force)
     context.metrics.writes.labels(WORKLOADS.kind, verb).inc()
-    context.cache.put(WORKLOADS, answer)
+    context.inbox.seen(WORKLOADS, answer)

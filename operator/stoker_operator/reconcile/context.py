@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stoker_operator.cluster.cache import Cache
 from stoker_operator.cluster.waiting import Waiting
+from stoker_operator.inbox import Inbox
 from stoker_operator.kube.client import Client
 from stoker_operator.metrics import Metrics
 from stoker_operator.pki.store import Certificates
@@ -17,10 +18,15 @@ from stoker_operator.reconcile.secrets import Presence
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Built once in the process, passed to every reconcile. `now`: a clock in UTC."""
+    """Built once in the process, passed to every reconcile.
+
+    cache  is read here; what a write is answered with goes to the `inbox`, like every other news
+    now    a clock in UTC
+    """
 
     client: Client
     cache: Cache
+    inbox: Inbox
     waiting: Waiting
     platform: Platform
     certificates: Certificates

@@ -32,7 +32,7 @@ async def report(
     except NotFound:
         return made
     context.metrics.writes.labels(collection.kind, "status").inc()
-    context.cache.put(collection, answer)
+    context.inbox.seen(collection, answer)
     if note := note_of(record.conditions, made):
         await context.notes.record(collection, record.ref, note)
     return made
