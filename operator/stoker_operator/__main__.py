@@ -7,22 +7,22 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from stoker_operator.errors import LeadershipLost, OperatorError, SettingsError
+from stoker_operator.errors import LeadershipLost, OperatorError, SettingsError, WatchesEnded
 from stoker_operator.settings import parse_crds, parse_plan, parse_run
 
-EXIT_LOST, EXIT_BAD_INPUT = 1, 2
+EXIT_START_ANEW, EXIT_BAD_INPUT = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code: 1 for lost leadership, 2 for what cannot work."""
+    """Run a verb; returns the exit code: 1 for what a new start mends, 2 for what cannot work."""
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     try:
         if verb not in VERBS:
             raise SettingsError(f"{verb!r} is no verb of the operator; use one of: {', '.join(VERBS)}")
         return VERBS[verb](rest)
-    except LeadershipLost as error:
+    except (LeadershipLost, WatchesEnded) as error:
         sys.stderr.write(f"stoker operator: {error}\n")
-        return EXIT_LOST
+        return EXIT_START_ANEW
     except OperatorError as error:
         sys.stderr.write(f"stoker operator: {error}\n")
         return EXIT_BAD_INPUT

@@ -3,6 +3,7 @@
 OperatorError
 ├── SettingsError      a setting is unknown, missing or out of range; names it
 ├── ManifestError      a file that `plan` was given holds no object that can be planned; names it
+├── WatchesEnded       nobody brings events any more; the process must be started anew
 ├── LeadershipLost     another process holds the Lease; this one must end
 └── KubeError          the API server was not reached, or answered with an error
     ├── Unreachable    no answer; the request may or may not have been carried out
@@ -23,6 +24,10 @@ class SettingsError(OperatorError):
 
 class ManifestError(OperatorError):
     """A file holds no object that can be planned."""
+
+
+class WatchesEnded(OperatorError):
+    """Nobody brings events any more."""
 
 
 class LeadershipLost(OperatorError):

@@ -4,11 +4,13 @@ import asyncio
 import datetime as dt
 import tempfile
 from collections.abc import Callable
+from collections.abc import Collection as Collection_
 from pathlib import Path
 from typing import Any
 
 import kopf
 
+from stoker_operator.errors import WatchesEnded
 from stoker_operator.inbox import Inbox
 from stoker_operator.kube.access import Access, Pem
 from stoker_operator.kube.paths import WATCHED, Collection
@@ -16,19 +18,19 @@ from stoker_operator.metrics import Metrics
 from stoker_operator.settings import Watching
 
 TOKEN_LIFE = dt.timedelta(minutes=10)
+STOP_S = 2.0
 
 
 async def watch(
     access: Access, settings: Watching, inbox: Inbox, metrics: Metrics, started: Callable[[], None]
 ) -> None:
-    """Bring every event of every kind to the inbox, until cancelled. `started` is called before the first watch."""
+    """Bring every event of every kind to the inbox, until cancelled. `started` is called once kopf has put its signal handlers in place.
+
+    Raises WatchesEnded if kopf gives up.
+    """
     registry = kopf.OperatorRegistry()
     for collection in WATCHED:
         _register(registry, collection, inbox, metrics)
-
-    @kopf.on.startup(registry=registry, id="started")
-    async def _started(**_: Any) -> None:
-        started()
 
     with tempfile.TemporaryDirectory() as folder:
         connection = _connection(access, Path(folder))
@@ -37,8 +39,22 @@ async def watch(
         async def _login(**_: Any) -> kopf.ConnectionInfo:
             return connection()
 
-        await kopf.operator(registry=registry, settings=_settings(settings), standalone=True, clusterwide=True)
-        await asyncio.get_running_loop().shutdown_default_executor()
+        tasks = await kopf.spawn_tasks(
+            registry=registry, settings=_settings(settings), standalone=True, clusterwide=True
+        )
+        started()
+        await _until_ended(tasks)
+
+
+async def _until_ended(tasks: Collection_[asyncio.Task[Any]]) -> None:
+    """Kopf's own way to wait for its tasks would end every other task of the process with them, after five seconds."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=STOP_S)
+    raise WatchesEnded("kopf has stopped watching")
 
 
 def _register(registry: kopf.OperatorRegistry, collection: Collection, inbox: Inbox, metrics: Metrics) -> None:
@@ -55,6 +71,7 @@ def _register(registry: kopf.OperatorRegistry, collection: Collection, inbox: In
 def _settings(watching: Watching) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = None
     settings.scanning.disabled = (
         True  # our kinds are there before the operator is: no right to read definitions is needed
     )

@@ -57,7 +57,7 @@ def test_an_authority_survives_its_secret() -> None:
     made = Authority.create(NOW)
     loaded = Authority.load(made.pem, made.key_pem)
     assert loaded.fingerprint == made.fingerprint
-    pair = loaded.issue("u.workers.stoker.internal", server=True, now=NOW, lifetime=dt.timedelta(days=1))
+    pair = loaded.issue("spiffe://stoker.dev/worker/u", server=True, now=NOW, lifetime=dt.timedelta(days=1))
     assert pair.not_after == NOW + dt.timedelta(days=1)
     with pytest.raises(ValueError, match="does not belong"):
         Authority.load(made.pem, Authority.create(NOW).key_pem)

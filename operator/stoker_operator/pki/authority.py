@@ -68,15 +68,15 @@ class Authority:
         return self.certificate.fingerprint(hashes.SHA256()).hex()[:32]
 
     def issue(self, identity: str, *, server: bool, now: dt.datetime, lifetime: dt.timedelta) -> KeyPair:
-        """A certificate for `identity`, a DNS name, as a server or as a client."""
+        """A certificate for `identity`, a SPIFFE id, as a server or as a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         not_after = min(now + lifetime, self.certificate.not_valid_after_utc)
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
-            _builder(_name(identity), key.public_key(), now, not_after)
+            _builder(_name(identity.rpartition("/")[2]), key.public_key(), now, not_after)
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(identity)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from stoker_core import labels
-from stoker_core.identities import GATEWAY
+from stoker_core.identity import GATEWAY
 from stoker_operator.api.kubernetes import Meta
 from stoker_operator.errors import Conflict, NotFound, OperatorError
 from stoker_operator.kube.client import Client, Json

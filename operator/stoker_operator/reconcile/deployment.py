@@ -1,6 +1,6 @@
 """Deployments: observe, plan, apply, report. Whatever happened, it is this that runs."""
 
-from stoker_core.identities import worker_identity
+from stoker_core.identity import worker as worker_identity
 from stoker_operator.api.deployment import DeploymentStatus
 from stoker_operator.cluster.keys import ROOM, Key, Topic, workload_topic
 from stoker_operator.cluster.records import Custom, Workload

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from hack.kube import control_plane
 from hack.kube.binaries import BuildFailure
 from hack.kube.control_plane import ControlPlane
@@ -88,7 +87,7 @@ def started_operator(plane: ControlPlane, folder: Path, identity: str, *argument
     folder.mkdir(exist_ok=True)
     log = folder / f"{identity}.log"
     command = [sys.executable, "-m", "stoker_operator", "run", f"--namespace={OPERATOR_NAMESPACE}"]
-    command += [f"--identity={identity}", f"--kubeconfig={write_kubeconfig(plane, folder)}", "--listen=127.0.0.1:0"]
+    command += [f"--identity={identity}", f"--kubeconfig={plane.kubeconfig}", "--listen=127.0.0.1:0"]
     command += ["--worker-image=cpu=worker:cpu", "--worker-image=example.com/gpu=worker:gpu", *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -103,22 +102,6 @@ def started_operator(plane: ControlPlane, folder: Path, identity: str, *argument
                 process.kill()
                 process.wait()
         sys.stderr.write(f"operator {identity}:\n{log.read_text(errors='replace')[-6000:]}\n")
-
-
-def write_kubeconfig(plane: ControlPlane, folder: Path) -> Path:
-    """For the administrator."""
-    path = folder / "kubeconfig"
-    user = {"client-certificate": str(plane.cert), "client-key": str(plane.key)}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": plane.url, "certificate-authority": str(plane.ca)}}],
-        "users": [{"name": "admin", "user": user}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-    }
-    path.write_text(yaml.safe_dump(document))
-    return path
 
 
 _numbers = itertools.count(1)

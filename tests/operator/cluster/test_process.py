@@ -176,11 +176,11 @@ def test_certificates(own_plane: ControlPlane, own_cluster: Cluster, tmp_path: P
         gateway = own_cluster.wait(secret(OPERATOR_NAMESPACE, "stoker-gateway-tls"), bool)
         authority = own_cluster.wait(secret(OPERATOR_NAMESPACE, "stoker-pki"), bool)
         issuer = certificate(authority, "tls.crt")
-        for found, name in ((worker, f"{uid}.workers.stoker.internal"), (gateway, "gateway.stoker.internal")):
+        for found, name in ((worker, f"spiffe://stoker.dev/worker/{uid}"), (gateway, "spiffe://stoker.dev/gateway")):
             made = certificate(found, "tls.crt")
             made.verify_directly_issued_by(issuer)
             names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            assert names.get_values_for_type(x509.DNSName) == [name]
+            assert names.get_values_for_type(x509.UniformResourceIdentifier) == [name]
             assert certificate(found, "ca.crt") == issuer
         assert worker["metadata"]["ownerReferences"][0]["uid"] == uid
         # One that ends soon is issued anew, and so is one that another authority has signed.
