@@ -27,8 +27,8 @@ class Condition(Object, frozen=True):
     observed_generation: Annotated[int, described("The generation of the spec that this was found of.", ge=0)] = 0
 
 
-class Status(Object, frozen=True):
-    """What was found of a resource: in every kind's status."""
+class Status(Object, frozen=True, omit_defaults=False):
+    """What was found of a resource: in every kind's status. Zeros are written: they are findings, too."""
 
     observed_generation: Annotated[int, described("The generation that this status tells of.", ge=0)] = 0
     conditions: Annotated[tuple[Condition, ...], as_map("type"), described("The readiness ladder.")] = ()

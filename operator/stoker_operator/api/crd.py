@@ -61,6 +61,10 @@ def _object_schema(resource: Resource) -> Schema:
     return {
         "type": "object",
         "description": resource.description,
+        # Names become values of labels, on pods for example.
+        "x-kubernetes-validations": [
+            {"rule": "size(self.metadata.name) <= 63", "message": "the name must have at most 63 characters"}
+        ],
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},

@@ -1,7 +1,7 @@
 """Which pools a deployment's replicas go to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Replicas per pool, and how many of them have no room there yet. Pools without replicas are left out."""
+    """Replicas per pool; of them, how many have no room there yet, and how many have room and have yet to take it.
+
+    Pools without any are left out.
+    """
 
     replicas: Mapping[str, int]
     waiting: Mapping[str, int]
+    granted: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class Unplaceable(Exception):
@@ -108,7 +112,7 @@ def place(wanted: Wanted, pools: Sequence[Pool], held: Mapping[str, int]) -> Pla
     order = _region_order(wanted, usable)
     room = {pool.name: pool.room(wanted.count) for pool in usable}
     chosen = {pool.name: held.get(pool.name, 0) for pool in usable}
-    waiting = dict.fromkeys(chosen, 0)
+    waiting, granted = dict.fromkeys(chosen, 0), dict.fromkeys(chosen, 0)
     while sum(chosen.values()) > wanted.replicas:
         chosen[_leaves_first(usable, chosen, order).name] -= 1
     while sum(chosen.values()) < wanted.replicas:
@@ -116,9 +120,10 @@ def place(wanted: Wanted, pools: Sequence[Pool], held: Mapping[str, int]) -> Pla
         chosen[pool.name] += 1
         if room[pool.name]:
             room[pool.name] -= 1
+            granted[pool.name] += 1
         else:
             waiting[pool.name] += 1
-    return Placement(_without_zeros(chosen), _without_zeros(waiting))
+    return Placement(_without_zeros(chosen), _without_zeros(waiting), _without_zeros(granted))
 
 
 def shortage(wanted: Wanted, pools: Sequence[Pool], placement: Placement) -> str:
@@ -126,14 +131,16 @@ def shortage(wanted: Wanted, pools: Sequence[Pool], placement: Placement) -> str
     short = [pool for pool in pools if pool.name in placement.waiting]
     return "; ".join(
         f"needs {placement.waiting[pool.name] * wanted.count} × {pool.accelerator} in {pool.region}: "
-        f"pool {pool.name} has {pool.free} free of {pool.total}{_because(pool, wanted.count)}"
+        f"pool {pool.name} has {_left(pool, wanted, placement)}"
         for pool in short
     )
 
 
-def _because(pool: Pool, count: int) -> str:
-    """Why accelerators that are free do not help."""
-    return f", but no node has {count} of them" if pool.free >= count else ""
+def _left(pool: Pool, wanted: Wanted, placement: Placement) -> str:
+    """What is free once the deployment's other replicas have their room; why it does not help, if there is enough of it."""
+    free = pool.free - placement.granted.get(pool.name, 0) * wanted.count
+    but = f", but no node has {wanted.count} of them" if free >= wanted.count else ""
+    return f"{free} free of {pool.total}{but}"
 
 
 def _region_order(wanted: Wanted, usable: Sequence[Pool]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The pod that serves a deployment's model on one pool, as Kubernetes takes it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -42,13 +42,24 @@ CONTAINER_SECURITY = {
 class Platform:
     """What the operator's own settings decide for every worker.
 
-    drain_s  how long a stopping worker lets requests finish; everything about stopping derives from it
+    images       by what pools count: "cpu", or an extended resource
+    endpoints    further arguments of the step that downloads, by the source's scheme
+    drain_s      how long a stopping worker lets requests finish; everything about stopping derives from it
     """
 
-    cpu_image: str
-    gpu_image: str
+    images: Mapping[str, str]
+    endpoints: Mapping[str, str] = field(default_factory=dict)
     drain_s: int = 60
     image_pull_policy: str = "IfNotPresent"
+
+    def image(self, pool: GPUPoolSpec) -> str:
+        """Of the pool's workers; "" if the operator was given none."""
+        return self.images.get(counted(pool), "")
+
+
+def counted(pool: GPUPoolSpec) -> str:
+    """The resource that counts a pool's accelerators."""
+    return pool.resource_name or "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class WorkerPod:
 
     @property
     def _image(self) -> str:
-        return self.platform.cpu_image if self.pool.accelerator == CPU else self.platform.gpu_image
+        return self.platform.image(self.pool)
 
     def _pod_spec(self) -> Manifest:
         patch, weights = self._patch, self._weights
@@ -111,7 +122,6 @@ class WorkerPod:
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.platform.drain_s + GRACE_BEYOND_DRAIN_S,
             "nodeSelector": dict(self.pool.node_selector),
-            "tolerations": [msgspec.to_builtins(toleration) for toleration in self.pool.tolerations],
             "topologySpreadConstraints": [_spread(self.identity)],
             "securityContext": POD_SECURITY,
             "containers": [self._container()],
@@ -122,6 +132,8 @@ class WorkerPod:
                 *map(_volume, patch.volumes),
             ],
         }
+        if self.pool.tolerations:
+            made["tolerations"] = [msgspec.to_builtins(toleration) for toleration in self.pool.tolerations]
         if weights.fetch:
             made["initContainers"] = [self._fetcher()]
         if patch.affinity:
@@ -138,6 +150,8 @@ class WorkerPod:
             "args": ["serve", *(f"--{name}={value}" for name, value in self._options())],
             "env": [_field_env("POD_NAME", "metadata.name"), *map(_env, self._patch.env)],
             "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
+            # The last lines of a worker that crashed tell why; they hold no prompts.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             **_probes(),
             "resources": self._resources(),
             "securityContext": CONTAINER_SECURITY,
@@ -153,7 +167,6 @@ class WorkerPod:
         """The worker's command line."""
         yield "model", self._weights.path
         yield "model-id", self.resolved.model.id
-        yield from (("alias", alias) for alias in self.resolved.aliases)
         yield "listen", f"0.0.0.0:{WIRE_PORT}"
         yield "health-listen", f"0.0.0.0:{HEALTH_PORT}"
         yield "metrics-listen", f"0.0.0.0:{METRICS_PORT}"
@@ -178,7 +191,7 @@ class WorkerPod:
 
     def _resources(self) -> Manifest:
         """Accelerators by the spec, CPU and memory by the patch; a CPU deployment asks for its cores."""
-        accelerator = {self.pool.resource_name or "cpu": str(self.spec.accelerator.count)}
+        accelerator = {counted(self.pool): str(self.spec.accelerator.count)}
         patch = self._patch.resources or Resources()
         limits = {**(accelerator if self.pool.resource_name else {}), **patch.limits}
         return {"requests": {**accelerator, **patch.requests}, **({"limits": limits} if limits else {})}
@@ -190,7 +203,8 @@ class WorkerPod:
             "name": "fetch",
             "image": self._image,
             "imagePullPolicy": self.platform.image_pull_policy,
-            "args": list(weights.fetch),
+            "args": [*weights.fetch, *self._endpoint()],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
                 *({**mount, "readOnly": False} for mount in weights.mounts),
@@ -200,6 +214,12 @@ class WorkerPod:
         if weights.secret:
             made["envFrom"] = [{"secretRef": {"name": weights.secret}}]
         return made
+
+    def _endpoint(self) -> tuple[str, ...]:
+        """Where the download comes from, if not from where the fetcher itself would look."""
+        scheme = self.resolved.model.source.uri.partition("://")[0]
+        url = self.platform.endpoints.get(scheme)
+        return (f"--endpoint={url}",) if url else ()
 
 
 def tls_secret(identity: Identity) -> str:

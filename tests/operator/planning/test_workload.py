@@ -10,7 +10,7 @@ from stoker_operator.api.gpu_pool import GPUPoolSpec
 from stoker_operator.api.model import ModelSpec
 from stoker_operator.planning.pod import Identity, Platform, WorkerPod
 from stoker_operator.planning.resolve import Resolved
-from stoker_operator.planning.rollout import GENTLE, IN_PLACE, PoolState, Rollout, Step, roll
+from stoker_operator.planning.rollout import GENTLE, IN_PLACE, PoolState, Rollout, Step, Surge, retained, roll
 from stoker_operator.planning.workload import Owner, child_name, workload
 
 IDENTITY = Identity("chat", "team", "u-1")
@@ -21,7 +21,9 @@ def pod(**spec: object) -> WorkerPod:
     made = msgspec.convert({"model": "m", "accelerator": {"type": "CPU"}, "replicas": 1} | spec, DeploymentSpec)
     model = msgspec.convert({"id": "accounts/a/models/m", "account": "a", "source": {"uri": "embedded://m"}}, ModelSpec)
     pool = msgspec.convert({"accelerator": "CPU", "region": "us", "nodeSelector": {"a": "b"}}, GPUPoolSpec)
-    return WorkerPod(IDENTITY, made, Resolved("a", model, (), {}), "cpu-us", pool, Platform("cpu", "gpu"))
+    return WorkerPod(
+        IDENTITY, made, Resolved("a", model, (), {}), "cpu-us", pool, Platform({"cpu": "cpu", "nvidia.com/gpu": "gpu"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,38 @@ def test_rollouts(
     changed: bool, serving: int, room: int, rolling: bool, when_full: WhenFull, decision: Rollout
 ) -> None:
     assert roll(PoolState(changed, serving, room, rolling), when_full, "4 × H100") == decision
+
+
+@pytest.mark.parametrize(
+    ("broken", "room", "decision"),
+    [
+        pytest.param(1, 0, Rollout(Step.APPLY, Surge(0, 1)), id="a broken one gives way to the mended plan"),
+        pytest.param(1, 1, Rollout(Step.APPLY, GENTLE), id="where there is room nobody gives way"),
+        pytest.param(0, 0, Rollout(Step.HOLD, GENTLE, SHORT), id="those that serve stay"),
+    ],
+)
+def test_a_mended_plan_does_not_wait_behind_what_it_mends(broken: int, room: int, decision: Rollout) -> None:
+    assert roll(PoolState(True, 1, room, rolling=False, broken=broken), WhenFull.WAIT, "4 × H100") == decision
+
+
+@pytest.mark.parametrize(
+    ("wanted", "current", "serving", "desired", "running"),
+    [
+        pytest.param({"a": 2}, {"a": 2}, {"a": 2}, 2, {"a": 2}, id="as it is"),
+        pytest.param({"a": 3}, {"a": 2}, {"a": 2}, 3, {"a": 3}, id="grows at once"),
+        pytest.param({"a": 1}, {"a": 3}, {"a": 3}, 1, {"a": 1}, id="shrinks at once"),
+        pytest.param({}, {"a": 3}, {"a": 3}, 0, {"a": 0}, id="to zero"),
+        pytest.param({"b": 2}, {"a": 2}, {"a": 2}, 2, {"a": 2, "b": 2}, id="moves: the old ones stay"),
+        pytest.param({"b": 2}, {"a": 2, "b": 2}, {"a": 2, "b": 1}, 2, {"a": 1, "b": 2}, id="one is there, one may go"),
+        pytest.param({"b": 2}, {"a": 1, "b": 2}, {"a": 1, "b": 2}, 2, {"a": 0, "b": 2}, id="all are there"),
+        pytest.param(
+            {"b": 2}, {"a": 2, "b": 2}, {"a": 1, "b": 0}, 2, {"a": 1, "b": 2}, id="who does not answer may go"
+        ),
+        pytest.param({"b": 1}, {"a": 2}, {"a": 2}, 1, {"a": 1, "b": 1}, id="moves and shrinks"),
+        pytest.param({"b": 2}, {"a": 2, "b": 2}, {"a": 2, "b": 3}, 2, {"a": 0, "b": 2}, id="a surge counts once"),
+    ],
+)
+def test_who_serves_stays_until_others_do(
+    wanted: dict[str, int], current: dict[str, int], serving: dict[str, int], desired: int, running: dict[str, int]
+) -> None:
+    assert retained(wanted, current, serving, desired) == running

@@ -1,0 +1,62 @@
+"""Where what the cluster tells comes in: into the cache, and from there to the keys that it concerns."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from stoker_operator.cluster.cache import Cache, Change
+from stoker_operator.cluster.keys import Key, all_keys, concerned
+from stoker_operator.cluster.records import Ref, ref_of
+from stoker_operator.cluster.waiting import Waiting
+from stoker_operator.kube.paths import GPU_POOLS, Collection
+from stoker_operator.queue import Queue
+
+logger = logging.getLogger(__name__)
+
+# Counts of pools follow every pod: once per while is enough. Those who wait for room wait for pods to go first.
+POOL_DELAY_S = 0.5
+ROOM_DELAY_S = 0.1
+
+
+class Inbox:
+    """The cache's one writer beside those who have just written an object and know the answer."""
+
+    def __init__(self, cache: Cache, waiting: Waiting, queue: Queue[Key]) -> None:
+        self._cache, self._waiting, self._queue = cache, waiting, queue
+
+    def seen(self, collection: Collection, raw: Mapping[str, Any]) -> bool:
+        """An object is there, like this; whether that was new."""
+        try:
+            change = self._cache.put(collection, raw)
+        except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+            logger.error("a %s cannot be read: %s", collection.kind, error)
+            return False
+        return self._changed(change)
+
+    def gone(self, collection: Collection, ref: Ref) -> bool:
+        """An object is there no more; whether that was new."""
+        return self._changed(self._cache.remove(collection, ref))
+
+    def event(self, collection: Collection, event: Mapping[str, Any]) -> None:
+        """As a watch brings it; `type` is None for what was there when it began."""
+        if event["type"] == "DELETED":
+            self.gone(collection, ref_of(event["object"]))
+        else:
+            self.seen(collection, event["object"])
+
+    def reconcile_all(self) -> None:
+        """Every resource, whether something changed or not."""
+        for key in all_keys(self._cache):
+            self._queue.add(key)
+
+    def _changed(self, change: Change | None) -> bool:
+        if change is None:
+            return False
+        found = concerned(change, self._cache)
+        for key in found.keys:
+            self._queue.add(key, POOL_DELAY_S if key.collection == GPU_POOLS else 0.0)
+        for key in self._waiting.keys(found.topics):
+            self._queue.add(key, ROOM_DELAY_S)
+        return True

@@ -1,0 +1,1 @@
+"""Certificates of the cluster's own authority: when they are issued, and how."""

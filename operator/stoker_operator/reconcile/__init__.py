@@ -1,0 +1,1 @@
+"""One reconcile per kind: observe from the cache, plan, apply the difference, report."""
