@@ -15,6 +15,7 @@ from stoker_gateway.metering.sink import DiscardSink, JsonlSink, UsageSink
 from stoker_gateway.observability.metrics import Metrics
 from stoker_gateway.observability.tracing import tracer_for
 from stoker_gateway.routing.table import ModelEntry
+from stoker_gateway.rpc.tls import ClientTls
 from stoker_gateway.settings import Settings
 from stoker_gateway.sources import endpoints_file
 from stoker_gateway.workers.held import HeldQueue
@@ -112,6 +113,12 @@ class Gateway:
             client = await self._stack.enter_async_context(api_client.connected(self.settings.api_server))
             source = cluster.ClusterSource(client, self.pool, self.held)
             tasks.append(asyncio.create_task(source.run()))
+            if self.settings.operator and self.settings.tls:
+                from stoker_gateway.sources.demand import DemandReporter
+
+                tls = ClientTls(self.settings.tls)
+                reporter = DemandReporter(self.settings.operator, tls, self.pool.instance, self.pool, self.held)
+                tasks.append(asyncio.create_task(reporter.run()))
         self._stack.push_async_callback(_cancel, tasks)
 
     async def __aexit__(

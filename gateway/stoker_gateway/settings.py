@@ -37,7 +37,8 @@ class Settings:
     workers: tuple[str, ...] = ()  # "unix:PATH" or "host:port"
     endpoints_file: Path | None = None  # further workers, read again when it changes
     api_server: Access | None = None  # of the cluster whose models, deployments and workers are watched
-    tls: TlsFiles | None = None  # for workers at host:port
+    operator: str = ""  # "host:port": is told how many requests want which deployment
+    tls: TlsFiles | None = None  # for workers at host:port, and the operator
     keys_file: Path | None = None
     usage_file: Path | None = None
     salt_secret_file: Path | None = None
@@ -73,13 +74,13 @@ def _listen(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _worker(text: str) -> str:
+def _address(text: str) -> str:
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
     host, colon, port = text.rpartition(":")
     if host and colon and port.isdigit():
         return text
-    raise SettingsError(f"--worker takes unix:PATH or host:port, not {text!r}")
+    raise SettingsError(f"an address is unix:PATH or host:port, not {text!r}")
 
 
 def _alias(text: str) -> tuple[str, str]:
@@ -107,8 +108,9 @@ def _seconds(text: str) -> float:
 
 OPTIONS = (
     _Option("listen", _listen, "address to serve HTTP on (default 127.0.0.1:8000)", "HOST:PORT"),
-    _Option("worker", _worker, "a worker's address; repeatable", "ADDRESS", repeat=True),
+    _Option("worker", _address, "a worker's address; repeatable", "ADDRESS", repeat=True),
     _Option("kubernetes", str, "watch a cluster's deployments: in-cluster, or a kubeconfig", "WHERE"),
+    _Option("operator", _address, "the operator's address, to tell it of demand", "HOST:PORT"),
     _Option("endpoints-file", Path, "further workers, as JSON; read again when it changes", "FILE"),
     _Option("tls-cert", Path, "certificate shown to workers", "FILE"),
     _Option("tls-key", Path, "its key", "FILE"),
@@ -194,6 +196,7 @@ def _build(values: Mapping[str, Any], api_server: Access | None) -> Settings:
         workers=values["worker"],
         endpoints_file=values["endpoints-file"],
         api_server=api_server,
+        operator=values["operator"] or "",
         tls=_tls(values),
         keys_file=values["keys"],
         usage_file=values["usage-file"],
@@ -235,6 +238,8 @@ def _tls(values: Mapping[str, Any]) -> TlsFiles | None:
 def _check(settings: Settings) -> None:
     if not (settings.workers or settings.api_server or settings.endpoints_file):
         raise SettingsError("no worker to send requests to: give at least one --worker, or --kubernetes")
+    if settings.operator and settings.api_server is None:
+        raise SettingsError("--operator needs --kubernetes: demand is for a cluster's deployments")
     if settings.api_server and settings.tls is None:
         raise SettingsError("a cluster's workers want a certificate: give --tls-cert, --tls-key and --tls-ca")
     if len(set(settings.workers)) < len(settings.workers):

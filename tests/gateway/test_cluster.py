@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 import yaml
@@ -16,6 +17,8 @@ from hack.kube import control_plane
 from hack.kube.control_plane import ControlPlane
 from hack.kube.pki import Authority
 
+from stoker.operator.v1 import demand_pb2 as demand
+from stoker.operator.v1.demand_pb2_grpc import DemandServicer, add_DemandServicer_to_server
 from stoker_core import identity, labels
 from stoker_core.api_server import of_kubeconfig
 from stoker_core.principals import Scope
@@ -98,6 +101,11 @@ class World:
         answer = await self.client.patch(f"{path}/{name}/status", json=status, headers=MERGE)
         assert answer.status_code == 200, answer.text
         return worker
+
+    def server_credentials(self, name: str, spiffe: str) -> grpc.ServerCredentials:
+        tls = self._server_tls(name, spiffe)
+        pair = tls.key.read_bytes(), tls.cert.read_bytes()
+        return grpc.ssl_server_credentials([pair], root_certificates=tls.ca.read_bytes(), require_client_auth=True)
 
     def _server_tls(self, name: str, spiffe: str) -> TlsFiles:
         self.authority.server(name, spiffe)
@@ -255,6 +263,44 @@ async def test_it_goes_on_serving_while_the_api_server_is_away(world: World) -> 
         world.plane.thaw_api_server()
     await world.worker(space, uid)
     await served.ready(2)
+
+
+class Listener(DemandServicer):
+    """The operator's ear."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[demand.DemandReport] = asyncio.Queue()
+
+    async def Report(self, request_iterator: Any, context: Any) -> AsyncIterator[demand.DemandReceipt]:  # noqa: N802
+        async for report in request_iterator:
+            self.heard.put_nowait(report)
+        yield demand.DemandReceipt()
+
+    async def until(self, uid: str, **wanted: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                told = {one.deployment_uid: one for one in (await self.heard.get()).deployments}
+                if uid in told and all(getattr(told[uid], name) == value for name, value in wanted.items()):
+                    return
+
+
+async def test_the_operator_is_told_who_waits_and_who_is_being_answered(world: World) -> None:
+    listener, server = Listener(), grpc.aio.server()
+    add_DemandServicer_to_server(listener, server)
+    port = server.add_secure_port("127.0.0.1:0", world.server_credentials("operator", identity.OPERATOR))
+    await server.start()
+    space, model = await world.namespace("local"), await world.model()
+    uid = await world.deployment(space, "cold", model, replicas=0)
+    served = await world.serve(operator=f"127.0.0.1:{port}")
+    client = await served.http()
+    waiting = [asyncio.create_task(ask(client)) for _ in range(3)]
+    await listener.until(uid, held=3)
+    worker = await world.worker(space, uid)
+    worker.gate.clear()
+    await listener.until(uid, held=0, in_flight=3)
+    worker.gate.set()
+    assert await asyncio.gather(*waiting) == [TEXT] * 3
+    await server.stop(None)
 
 
 async def test_workers_may_be_named_in_a_file(world: World, tmp_path: Path) -> None:

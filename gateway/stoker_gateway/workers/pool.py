@@ -26,6 +26,8 @@ class _Member:
 class WorkerPool:
     """Owns the connections, and makes a new table whenever one of them or the catalog changes.
 
+    instance  names this process to workers and the operator
+
     Sources of workers (the settings, a file, a cluster) each name all of theirs by `set_targets`.
     """
 
@@ -37,7 +39,7 @@ class WorkerPool:
         self._aliases = settings.aliases
         self._tls = ClientTls(settings.tls) if settings.tls else None
         self._heartbeat_timeout_s = settings.limits.heartbeat_timeout_s
-        self._instance = secrets.token_hex(8)
+        self.instance = secrets.token_hex(8)
         self._catalog = Catalog()
         self._targets: dict[str, tuple[Target, ...]] = {"settings": tuple(map(Target, settings.workers))}
         self._members: dict[Target, _Member] = {}
@@ -113,7 +115,7 @@ class WorkerPool:
 
     def _add(self, target: Target) -> None:
         connection = WorkerConnection(
-            target, self._tls, self._instance, self.texts, self._changed, self._heartbeat_timeout_s
+            target, self._tls, self.instance, self.texts, self._changed, self._heartbeat_timeout_s
         )
         self._members[target] = _Member(connection, asyncio.create_task(connection.run()))
         self._by_address[target.address] = connection

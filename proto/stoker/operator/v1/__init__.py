@@ -1,0 +1,1 @@
+"""Generated from `demand.proto`."""
