@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from stoker_operator.cluster.cache import Cache
 from stoker_operator.cluster.keys import Key
 from stoker_operator.cluster.waiting import Waiting
+from stoker_operator.demand.book import DemandBook
+from stoker_operator.demand.service import serving as serving_demand
 from stoker_operator.errors import Conflict, KubeError
 from stoker_operator.events import watch
 from stoker_operator.health import Health, serving
@@ -22,6 +24,7 @@ from stoker_operator.kube.client import Client, connected
 from stoker_operator.kube.paths import ADAPTERS, DEPLOYMENTS, GPU_POOLS, MODELS, Collection
 from stoker_operator.leader import Leader
 from stoker_operator.metrics import Metrics
+from stoker_operator.pki.authority import Authority
 from stoker_operator.pki.store import Certificates, gateway_holder, open_authority
 from stoker_operator.planning.pod import Platform
 from stoker_operator.queue import Queue
@@ -36,6 +39,7 @@ from stoker_operator.settings import Settings, Workers
 logger = logging.getLogger(__name__)
 
 MEASURE_S = 1.0
+DEMAND_S = 0.5
 CERTIFICATE_CHECK_S = 3600.0
 RETRY_S = 1.0
 
@@ -89,6 +93,7 @@ class Operator:
         self._settings, self._access, self._client, self._metrics = settings, access, client, metrics
         self._cache, self._waiting = Cache(), Waiting()
         self._queue: Queue[Key] = Queue()
+        self._demand = DemandBook(_now().timestamp())
         self._inbox = Inbox(self._cache, self._waiting, self._queue)
         self._resync = Resync(client, self._cache, self._inbox, metrics)
 
@@ -102,7 +107,8 @@ class Operator:
 
     async def run(self, started: Callable[[], None]) -> None:
         """Watch and reconcile until cancelled. Nothing is decided before everything was listed. Raises KubeError, OperatorError."""
-        context = await _retried(self._context)
+        authority = await _retried(self._authority)
+        context = self._context(authority)
         await _retried(self._resync.fill)
 
         async def work(key: Key) -> float | None:
@@ -113,12 +119,16 @@ class Operator:
             self._queue.run(work, self._settings.concurrency),
             self._resync_for_ever(),
             self._certify_gateways(context.certificates),
+            self._hear_demand(authority),
             self._measure(),
         )
 
-    async def _context(self) -> Context:
+    async def _authority(self) -> Authority:
+        settings = self._settings
+        return await open_authority(self._client, settings.namespace, settings.identities.pki_secret, _now())
+
+    def _context(self, authority: Authority) -> Context:
         settings, client, metrics = self._settings, self._client, self._metrics
-        authority = await open_authority(client, settings.namespace, settings.identities.pki_secret, _now())
         lifetime = dt.timedelta(days=settings.identities.certificate_days)
         return Context(
             client=client,
@@ -128,6 +138,7 @@ class Operator:
             platform=platform(settings.workers),
             certificates=Certificates(client, authority, lifetime, _now),
             presence=Presence(client),
+            demand=self._demand,
             notes=Notes(client, settings.identity, metrics, _now),
             rungs=RungClock(metrics),
             metrics=metrics,
@@ -160,6 +171,16 @@ class Operator:
         while True:
             await _retried(lambda: certificates.ensure(holder, 0.0))
             await asyncio.sleep(CERTIFICATE_CHECK_S)
+
+    async def _hear_demand(self, authority: Authority) -> None:
+        async with serving_demand(self._settings.demand_listen, authority, self._demand, _now) as port:
+            logger.info("demand on port %d", port)
+            while True:
+                await asyncio.sleep(DEMAND_S)
+                if due := self._demand.due(_now().timestamp()):
+                    refs = self._cache.refs(DEPLOYMENTS)
+                    for ref in (refs[uid] for uid in due if uid in refs):
+                        self._queue.add(Key(DEPLOYMENTS, ref.namespace, ref.name))
 
     async def _measure(self) -> None:
         while True:

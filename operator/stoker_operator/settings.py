@@ -77,11 +77,12 @@ class Watching:
 class Settings:
     """An operator process.
 
-    namespace    its own: the Lease, the authority and the gateways' certificate are there
-    identity     names this process, in the Lease and in Events
-    kubeconfig   how to reach the API server; None: as a pod does
-    listen       (host, port) of /healthz, /readyz and /metrics
-    concurrency  reconciles at once
+    namespace      its own: the Lease, the authority and the gateways' certificate are there
+    identity       names this process, in the Lease and in Events
+    kubeconfig     how to reach the API server; None: as a pod does
+    listen         (host, port) of /healthz, /readyz and /metrics
+    demand_listen  (host, port) where gateways tell of requests, while this process leads
+    concurrency    reconciles at once
     """
 
     namespace: str
@@ -89,6 +90,7 @@ class Settings:
     workers: Workers
     kubeconfig: Path | None = None
     listen: tuple[str, int] = ("0.0.0.0", 8080)
+    demand_listen: tuple[str, int] = ("0.0.0.0", 8444)
     concurrency: int = 16
     identities: Identities = field(default_factory=Identities)
     leadership: Leadership = field(default_factory=Leadership)
@@ -191,6 +193,7 @@ RUN_OPTIONS = (
     _Option("identity", _text, "NAME", "names this process: the pod's name (default: the host's)"),
     KUBECONFIG,
     _Option("listen", _listen, "HOST:PORT", "serves /healthz, /readyz and /metrics (0.0.0.0:8080)"),
+    _Option("demand_listen", _listen, "HOST:PORT", "hears gateways while this process leads (0.0.0.0:8444)"),
     _Option("concurrency", _whole(1, 1000), "N", "reconciles at once (16)"),
     _Option("lease_name", _name, "NAME", "of the Lease (stoker-operator)"),
     _Option("lease_duration_s", _whole(3, 600), "SECONDS", "a holder silent for so long has lost it (10)"),

@@ -264,7 +264,7 @@ SPEC_RULES = rules(
 )
 
 
-class Placement(Object, frozen=True):
+class Placement(Object, frozen=True, omit_defaults=False):
     """Replicas of one pool."""
 
     region: Annotated[str, described("Where.")]
@@ -274,7 +274,7 @@ class Placement(Object, frozen=True):
     ready: Annotated[int, described("Of these, those that answer.", ge=0)] = 0
 
 
-class Demand(Object, frozen=True):
+class Demand(Object, frozen=True, omit_defaults=False):
     """What gateways have told of requests."""
 
     held: Annotated[int, described("Requests that wait for a replica.", ge=0)] = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stoker_operator.cluster.cache import Cache
 from stoker_operator.cluster.waiting import Waiting
+from stoker_operator.demand.book import DemandBook
 from stoker_operator.inbox import Inbox
 from stoker_operator.kube.client import Client
 from stoker_operator.metrics import Metrics
@@ -31,6 +32,7 @@ class Context:
     platform: Platform
     certificates: Certificates
     presence: Presence
+    demand: DemandBook
     notes: Notes
     rungs: RungClock
     metrics: Metrics

@@ -1,5 +1,7 @@
 """Deployments: observe, plan, apply, report. Whatever happened, it is this that runs."""
 
+import msgspec
+
 from stoker_core.identity import worker as worker_identity
 from stoker_operator.api.deployment import DeploymentStatus
 from stoker_operator.cluster.keys import ROOM, Key, Topic, workload_topic
@@ -41,7 +43,9 @@ async def reconcile(context: Context, key: Key) -> float | None:
     refused = await _certify(context, world, planned)
     if refused is None:
         await _act(context, record, planned)
-    made = await report(context, DEPLOYMENTS, record, planned.status, refused or list(planned.rungs))
+    demand = context.demand.shown(record.ref.uid, record.status.get("demand"), context.now().timestamp())
+    status = msgspec.structs.replace(planned.status, demand=demand)
+    made = await report(context, DEPLOYMENTS, record, status, refused or list(planned.rungs))
     context.rungs.reached(record, made)
     return SECRET_RETRY_S if refused or named - secrets else None
 

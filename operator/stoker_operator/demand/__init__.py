@@ -1,0 +1,1 @@
+"""What gateways tell of requests: heard over gRPC, added up, shown in status."""
