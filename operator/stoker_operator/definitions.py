@@ -4,9 +4,9 @@ from typing import TextIO
 
 import yaml
 
+from stoker_core.api_server import Access
 from stoker_operator.api.crd import crd
 from stoker_operator.api.resources import RESOURCES
-from stoker_operator.kube.access import Access
 from stoker_operator.kube.client import connected
 from stoker_operator.kube.paths import CRDS
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import kopf
 
+from stoker_core.api_server import Access
 from stoker_operator.errors import WatchesEnded
 from stoker_operator.inbox import Inbox
-from stoker_operator.kube.access import Access, Pem
 from stoker_operator.kube.paths import WATCHED, Collection
 from stoker_operator.metrics import Metrics
 from stoker_operator.settings import Watching
@@ -91,7 +91,7 @@ def _connection(access: Access, folder: Path) -> Callable[[], kopf.ConnectionInf
         expiration = dt.datetime.now(dt.UTC) + TOKEN_LIFE if access.token_file else None
         return kopf.ConnectionInfo(
             server=access.url,
-            ca_data=access.ca.text.encode() if access.ca else None,
+            ca_data=access.ca.encode() or None,
             insecure=access.insecure or None,
             token=access.bearer() or None,
             certificate_path=files["cert"],
@@ -102,9 +102,9 @@ def _connection(access: Access, folder: Path) -> Callable[[], kopf.ConnectionInf
     return connection
 
 
-def _file(path: Path, pem: Pem | None) -> str | None:
-    if pem is None:
+def _file(path: Path, pem: str) -> str | None:
+    if not pem:
         return None
     path.touch(mode=0o600)
-    path.write_text(pem.text)
+    path.write_text(pem)
     return str(path)

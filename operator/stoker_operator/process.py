@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from stoker_core.api_server import Access
 from stoker_operator.cluster.cache import Cache
 from stoker_operator.cluster.keys import Key
 from stoker_operator.cluster.waiting import Waiting
@@ -19,7 +20,6 @@ from stoker_operator.errors import Conflict, KubeError
 from stoker_operator.events import watch
 from stoker_operator.health import Health, serving
 from stoker_operator.inbox import Inbox
-from stoker_operator.kube.access import Access
 from stoker_operator.kube.client import Client, connected
 from stoker_operator.kube.paths import ADAPTERS, DEPLOYMENTS, GPU_POOLS, MODELS, Collection
 from stoker_operator.leader import Leader

@@ -10,8 +10,8 @@ import aiohttp
 import msgspec
 
 from stoker_core import labels
+from stoker_core.api_server import Access
 from stoker_operator.errors import Busy, Conflict, KubeError, NotFound, Refused, Unreachable
-from stoker_operator.kube.access import Access
 from stoker_operator.kube.paths import Collection
 
 Json = dict[str, Any]
