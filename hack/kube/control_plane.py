@@ -92,10 +92,12 @@ def _at_work(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
 
 
 def _loopback_options(controllers: bool) -> list[str]:
+    # Without a controller manager there are no service accounts for pods to have. With one, every new node would be
+    # tainted as not ready and wait until it has been looked at; fake ones are Ready from the start.
+    plugin = "TaintNodesByCondition" if controllers else "ServiceAccount"
     # Nothing could reach the endpoints of the Service `kubernetes`.
-    common = ["--authorization-mode", "RBAC", "--endpoint-reconciler-type", "none"]
-    # Without a controller manager there are no service accounts for pods to have.
-    return common if controllers else [*common, "--disable-admission-plugins", "ServiceAccount"]
+    endpoints = ("--endpoint-reconciler-type", "none")
+    return ["--authorization-mode", "RBAC", *endpoints, "--disable-admission-plugins", plugin]
 
 
 def _answers(client: httpx.Client) -> bool:
