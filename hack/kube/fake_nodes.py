@@ -49,20 +49,27 @@ class NodeGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("regions and zones need at least one name each")
 
 
+def groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
+    """Default nodes for a number, else what is given."""
+    if isinstance(given, tuple):
+        return given
+    return (NodeGroup(count=given),) if given else ()
+
+
 def parse(text: str) -> tuple[NodeGroup, ...]:
     """What a person gives: a number of default nodes, or a YAML file with a list of groups. Raises BadNodes."""
     if text.isdigit():
-        return (NodeGroup(count=int(text)),) if int(text) else ()
+        return groups(int(text))
     try:
-        groups = msgspec.convert(yaml.safe_load(Path(text).read_text()), tuple[NodeGroup, ...])
+        described = msgspec.convert(yaml.safe_load(Path(text).read_text()), tuple[NodeGroup, ...])
     except OSError as error:
         raise BadNodes(f"fake nodes: neither a number nor a file that can be read: {text}: {error.strerror}") from error
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise BadNodes(f"fake nodes: {text}: {error}") from error
-    prefixes = [group.prefix for group in groups]
+    prefixes = [group.prefix for group in described]
     if len(set(prefixes)) < len(prefixes):
         raise BadNodes(f"fake nodes: {text}: every group needs a prefix of its own, not {', '.join(prefixes)}")
-    return groups
+    return described
 
 
 def manifests(group: NodeGroup) -> list[dict[str, Any]]:
@@ -70,20 +77,20 @@ def manifests(group: NodeGroup) -> list[dict[str, Any]]:
     return [_node(group, index) for index in range(group.count)]
 
 
-def create(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> None:
+def create(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> None:
     """Create the nodes. Raises httpx.HTTPStatusError."""
-    for group in groups:
+    for group in nodes:
         for node in manifests(group):
             client.post("/api/v1/nodes", json=node).raise_for_status()
 
 
-def all_ready(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> bool:
+def all_ready(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
     """Whether all of them are Ready and pods may be scheduled there."""
-    if not groups:
+    if not nodes:
         return True
     answer = client.get("/api/v1/nodes", params={"labelSelector": "type=kwok", "resourceVersion": "0"})
     found = answer.raise_for_status().json()["items"]
-    return sum(ready(node) for node in found) == sum(group.count for group in groups)
+    return sum(ready(node) for node in found) == sum(group.count for group in nodes)
 
 
 def ready(node: dict[str, Any]) -> bool:

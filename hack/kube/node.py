@@ -18,7 +18,7 @@ import httpx
 from hack.kube import cgroups, credentials, fake_nodes, machine, node_files
 from hack.kube.access import Access
 from hack.kube.binaries import API, CLIENTS, CONTROLLERS, NODE, ensure
-from hack.kube.fake_nodes import NodeGroup
+from hack.kube.fake_nodes import NodeGroup, groups
 from hack.kube.image import Image, write_image, write_layer
 from hack.kube.init import HOME
 from hack.kube.node_files import PAUSE_IMAGE, RESOLVER
@@ -85,18 +85,12 @@ def running(folder: Path, *, fake_nodes: int | tuple[NodeGroup, ...] = 0, gpus: 
 
     Raises Unfit, AlreadyRunning, BuildFailure, StartFailure.
     """
-    groups, home = _groups(fake_nodes), folder.resolve() / "node"
+    nodes, home = groups(fake_nodes), folder.resolve() / "node"
     site = claim_any(SITES_OF_TESTS, Record.mine(home))
     try:
-        yield start(home, site, groups, gpus)
+        yield start(home, site, nodes, gpus)
     finally:
         stop(site)
-
-
-def _groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
-    if isinstance(given, int):
-        return (NodeGroup(count=given),) if given else ()
-    return given
 
 
 def start(
