@@ -43,15 +43,15 @@ class ControlPlane(Access):
 
 @contextmanager
 def running(
-    folder: Path, *, build: bool = True, controllers: bool = False, fake_nodes: int | tuple[NodeGroup, ...] = 0
+    folder: Path, *, build: bool = True, controllers: bool = False, nodes: int | tuple[NodeGroup, ...] = 0
 ) -> Iterator[ControlPlane]:
     """Start all below `folder`, which must be empty, and kill it in the end. Raises BuildFailure, StartFailure.
 
     controllers   Deployments get pods, pods get nodes, owners' children are collected
-    fake_nodes    how many, or which; Ready when the block begins. They bring the controllers with them
+    nodes         how many fake ones, or which; Ready when the block begins. They bring the controllers with them
     """
-    nodes = groups(fake_nodes)
-    controllers = controllers or bool(nodes)
+    fakes = groups(nodes)
+    controllers = controllers or bool(fakes)
     binaries = ensure((*API, *CONTROLLERS) if controllers else API, build=build)
     api_port, etcd_port, peer_port, manager_port, scheduler_port = _free_ports(5)
     at = Listener(LOCAL, api_port, etcd_port, peer_port, SERVICES)
@@ -64,14 +64,14 @@ def running(
         with access.client() as client:
             processes.wait_until(lambda: _answers(client), "API server ready")
             # Before anybody watches: else every node is work for four programs while it is being made.
-            create(client, nodes)
+            create(client, fakes)
             if controllers:
                 processes.start(_controllers(binaries, pki, manager_port, scheduler_port))
-            if nodes:
+            if fakes:
                 kwok = options.kwok(access.kubeconfig, STAGES, FAKE_PODS)
                 processes.start({"kwok": [str(binaries["kwok"]), *kwok]})
             if controllers:
-                processes.wait_until(lambda: _at_work(client, nodes), "controllers and fake nodes")
+                processes.wait_until(lambda: _at_work(client, fakes), "controllers and fake nodes")
         yield ControlPlane(access.url, access.ca, access.cert, access.key, access.kubeconfig, processes)
 
 

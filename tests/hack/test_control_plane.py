@@ -34,7 +34,7 @@ DEPLOYMENT = {
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane.running(tmp_path_factory.mktemp("plane"), fake_nodes=6) as running:
+    with control_plane.running(tmp_path_factory.mktemp("plane"), nodes=6) as running:
         yield running
 
 
