@@ -12,7 +12,8 @@ from hack.kube.image import Layer
 
 PACKAGES = ("python3", "ca-certificates")
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-OMITTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/var/lib/apt/lists/*", "/var/cache/*")
+OMITTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+FORGET_PACKAGES = 'rm -rf "$1"/var/cache/* "$1"/var/lib/apt/lists/*'
 
 
 class NoBase(Exception):
@@ -36,11 +37,11 @@ def python_layer(packages: tuple[str, ...] = PACKAGES) -> Layer:
 def _bootstrap(path: Path, suite: str, sources: Path, packages: tuple[str, ...]) -> None:
     print(f"making {path.name} (once)", file=sys.stderr, flush=True)
     fresh = path.with_name(f"fresh-{os.getpid()}.tar")
-    omitted = [f"--dpkgopt=path-exclude={pattern}" for pattern in OMITTED[:3]]
+    omitted = [f"--dpkgopt=path-exclude={pattern}" for pattern in OMITTED]
     command = [
         *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}"),
         *omitted,
-        *('--customize-hook=rm -rf "$1"/var/cache/* "$1"/var/lib/apt/lists/*', suite, str(fresh), str(sources)),
+        *(f"--customize-hook={FORGET_PACKAGES}", suite, str(fresh), str(sources)),
     ]
     # Files get this time at most, so that two layers of the same packages are one.
     done = subprocess.run(

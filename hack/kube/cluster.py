@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import httpx
-from hack.kube import fake_nodes, node, places, records
+from hack.kube import fake_nodes, machine, node, places, records
 from hack.kube.binaries import CLIENTS, ensure
 from hack.kube.fake_nodes import NodeGroup
 from hack.kube.node import Cluster
@@ -47,10 +47,12 @@ def exports(kubeconfig: Path) -> str:
 
 
 def down() -> bool:
-    """Remove it, whole or in pieces; returns whether there was anything to remove."""
-    there = bool(records.read(SITE) or places.left(SITE))
+    """Remove it, whole or in pieces; returns whether there was anything to remove. Raises Unfit, StartFailure."""
+    if not (records.read(SITE) or places.left(SITE)):
+        return False
+    machine.require_root()
     places.stop(SITE, keep_logs=False)
-    return there
+    return True
 
 
 def status() -> tuple[bool, str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from hack.kube import credentials, fake_nodes, options
+from hack.kube import credentials, options
 from hack.kube.access import Access
 from hack.kube.binaries import API, CONTROLLERS, ensure
-from hack.kube.fake_nodes import NodeGroup
+from hack.kube.fake_nodes import STAGES, NodeGroup, all_ready, create, groups
 from hack.kube.options import Listener
 from hack.kube.processes import Processes, StartFailure, owned
 
@@ -43,14 +43,15 @@ class ControlPlane(Access):
 
 @contextmanager
 def running(
-    folder: Path, *, build: bool = True, controllers: bool = False, nodes: tuple[NodeGroup, ...] = ()
+    folder: Path, *, build: bool = True, controllers: bool = False, nodes: int | tuple[NodeGroup, ...] = 0
 ) -> Iterator[ControlPlane]:
     """Start all below `folder`, which must be empty, and kill it in the end. Raises BuildFailure, StartFailure.
 
     controllers   Deployments get pods, pods get nodes, owners' children are collected
-    nodes         fake ones, Ready when the block begins; they bring the controllers with them
+    nodes         how many fake ones, or which; Ready when the block begins. They bring the controllers with them
     """
-    controllers = controllers or bool(nodes)
+    fakes = groups(nodes)
+    controllers = controllers or bool(fakes)
     binaries = ensure((*API, *CONTROLLERS) if controllers else API, build=build)
     api_port, etcd_port, peer_port, manager_port, scheduler_port = _free_ports(5)
     at = Listener(LOCAL, api_port, etcd_port, peer_port, SERVICES)
@@ -63,14 +64,14 @@ def running(
         with access.client() as client:
             processes.wait_until(lambda: _answers(client), "API server ready")
             # Before anybody watches: else every node is work for four programs while it is being made.
-            fake_nodes.create(client, nodes)
+            create(client, fakes)
             if controllers:
                 processes.start(_controllers(binaries, pki, manager_port, scheduler_port))
-            if nodes:
-                kwok = options.kwok(access.kubeconfig, fake_nodes.STAGES, FAKE_PODS)
+            if fakes:
+                kwok = options.kwok(access.kubeconfig, STAGES, FAKE_PODS)
                 processes.start({"kwok": [str(binaries["kwok"]), *kwok]})
             if controllers:
-                processes.wait_until(lambda: _at_work(client, nodes), "controllers and fake nodes")
+                processes.wait_until(lambda: _at_work(client, fakes), "controllers and fake nodes")
         yield ControlPlane(access.url, access.ca, access.cert, access.key, access.kubeconfig, processes)
 
 
@@ -88,14 +89,16 @@ def _controllers(binaries: dict[str, Path], pki: Path, manager: int, scheduler: 
 
 
 def _at_work(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
-    return _exists(client, DEFAULT_ACCOUNT) and fake_nodes.all_ready(client, nodes)
+    return _exists(client, DEFAULT_ACCOUNT) and all_ready(client, nodes)
 
 
 def _loopback_options(controllers: bool) -> list[str]:
+    # Without a controller manager there are no service accounts for pods to have. With one, every new node would be
+    # tainted as not ready and wait until it has been looked at; fake ones are Ready from the start.
+    plugin = "TaintNodesByCondition" if controllers else "ServiceAccount"
     # Nothing could reach the endpoints of the Service `kubernetes`.
-    common = ["--authorization-mode", "RBAC", "--endpoint-reconciler-type", "none"]
-    # Without a controller manager there are no service accounts for pods to have.
-    return common if controllers else [*common, "--disable-admission-plugins", "ServiceAccount"]
+    endpoints = ("--endpoint-reconciler-type", "none")
+    return ["--authorization-mode", "RBAC", *endpoints, "--disable-admission-plugins", plugin]
 
 
 def _answers(client: httpx.Client) -> bool:

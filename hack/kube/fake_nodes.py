@@ -1,4 +1,4 @@
-"""Nodes without machines: kwok says that they are Ready and that their pods run. Good for capacity, spread and scale."""
+"""Nodes without machines: kwok renews their Leases and says that their pods run. Good for capacity, spread and scale."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from hack.kube.binaries import KUBERNETES_VERSION
 from hack.kube.options import FAKE_NODE
 
 STAGES = Path(__file__).parent / "manifests" / "stages.yaml"
+NOT_READY = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 FAKE_KEY, _, FAKE_VALUE = FAKE_NODE.partition("=")
 
 
@@ -48,47 +49,55 @@ class NodeGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("regions and zones need at least one name each")
 
 
+def groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
+    """Default nodes for a number, else what is given."""
+    if isinstance(given, tuple):
+        return given
+    return (NodeGroup(count=given),) if given else ()
+
+
 def parse(text: str) -> tuple[NodeGroup, ...]:
     """What a person gives: a number of default nodes, or a YAML file with a list of groups. Raises BadNodes."""
     if text.isdigit():
-        return (NodeGroup(count=int(text)),) if int(text) else ()
+        return groups(int(text))
     try:
-        groups = msgspec.convert(yaml.safe_load(Path(text).read_text()), tuple[NodeGroup, ...])
+        described = msgspec.convert(yaml.safe_load(Path(text).read_text()), tuple[NodeGroup, ...])
     except OSError as error:
         raise BadNodes(f"fake nodes: neither a number nor a file that can be read: {text}: {error.strerror}") from error
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise BadNodes(f"fake nodes: {text}: {error}") from error
-    prefixes = [group.prefix for group in groups]
+    prefixes = [group.prefix for group in described]
     if len(set(prefixes)) < len(prefixes):
         raise BadNodes(f"fake nodes: {text}: every group needs a prefix of its own, not {', '.join(prefixes)}")
-    return groups
+    return described
 
 
 def manifests(group: NodeGroup) -> list[dict[str, Any]]:
-    """The Node objects of a group, with capacity in their status."""
+    """The Node objects of a group, with capacity in their status, and Ready."""
     return [_node(group, index) for index in range(group.count)]
 
 
-def create(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> None:
-    """Create the nodes; kwok makes them Ready. Raises httpx.HTTPStatusError."""
-    for group in groups:
+def create(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> None:
+    """Create the nodes. Raises httpx.HTTPStatusError."""
+    for group in nodes:
         for node in manifests(group):
             client.post("/api/v1/nodes", json=node).raise_for_status()
 
 
-def all_ready(client: httpx.Client, groups: tuple[NodeGroup, ...]) -> bool:
-    """Whether all of them say that they are Ready."""
-    if not groups:
+def all_ready(client: httpx.Client, nodes: tuple[NodeGroup, ...]) -> bool:
+    """Whether all of them are Ready and pods may be scheduled there."""
+    if not nodes:
         return True
     answer = client.get("/api/v1/nodes", params={"labelSelector": "type=kwok", "resourceVersion": "0"})
     found = answer.raise_for_status().json()["items"]
-    return sum(ready(node) for node in found) == sum(group.count for group in groups)
+    return sum(ready(node) for node in found) == sum(group.count for group in nodes)
 
 
 def ready(node: dict[str, Any]) -> bool:
-    """Whether a Node object says that it is Ready."""
+    """Whether a Node object says that it is Ready, and the controller manager has taken note."""
     conditions = node["status"].get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    says_so = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return says_so and not any(taint["key"] in NOT_READY for taint in node["spec"].get("taints", []))
 
 
 def _node(group: NodeGroup, index: int) -> dict[str, Any]:
@@ -114,7 +123,13 @@ def _node(group: NodeGroup, index: int) -> dict[str, Any]:
         "kind": "Node",
         "metadata": {"name": name, "labels": labels, "annotations": {FAKE_KEY: FAKE_VALUE}},
         "spec": {"taints": [msgspec.to_builtins(taint) for taint in group.taints]},
-        "status": {"allocatable": capacity, "capacity": capacity, "nodeInfo": _node_info()},
+        "status": {
+            "allocatable": capacity,
+            "capacity": capacity,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "fake"}],
+            "addresses": [{"type": "Hostname", "address": name}],
+            "nodeInfo": _node_info(),
+        },
     }
 
 

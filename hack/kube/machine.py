@@ -24,14 +24,19 @@ class Unfit(Exception):
 
 def check(site: Site) -> None:
     """Raises Unfit if no node can run here now."""
-    if os.geteuid() != 0:
-        raise Unfit("a node needs root: it makes namespaces, cgroups and network interfaces")
+    require_root()
     missing = sorted({package for command, package in PACKAGES.items() if not shutil.which(command)})
     if missing:
         raise Unfit(f"a node needs commands that are missing here: apt-get install {' '.join(missing)}")
     if not BRIDGE_FILTER.exists():
         raise Unfit("pods of one node reach each other's Services only with a kernel module: modprobe br_netfilter")
     _check_addresses(site)
+
+
+def require_root() -> None:
+    """Raises Unfit for anybody else."""
+    if os.geteuid() != 0:
+        raise Unfit("a node needs root: it has namespaces, cgroups and network interfaces of its own")
 
 
 def plug(site: Site, pid: int) -> None:

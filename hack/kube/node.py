@@ -18,7 +18,7 @@ import httpx
 from hack.kube import cgroups, credentials, fake_nodes, machine, node_files
 from hack.kube.access import Access
 from hack.kube.binaries import API, CLIENTS, CONTROLLERS, NODE, ensure
-from hack.kube.fake_nodes import NodeGroup
+from hack.kube.fake_nodes import NodeGroup, groups
 from hack.kube.image import Image, write_image, write_layer
 from hack.kube.init import HOME
 from hack.kube.node_files import PAUSE_IMAGE, RESOLVER
@@ -36,7 +36,7 @@ RESOLVER_IMAGE = "localhost/coredns:1"
 
 @dataclass(frozen=True, slots=True)
 class Cluster(Access):
-    """How to reach the cluster, and what only its owner may do. `folder` has its logs."""
+    """How to reach the cluster, and what only its owner may do. `folder`/logs has its logs."""
 
     folder: Path
     parts: Parts
@@ -62,6 +62,10 @@ class Cluster(Access):
         finally:
             inside.unlink()
 
+    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+        """Poll `ready`. Raises StartFailure if a part failed meanwhile, or nothing came in time."""
+        wait_until(self.supervisor, ready, what)
+
     def freeze_api_server(self) -> None:
         """Stop answering, with every connection kept open: what clients see when the machine under it hangs."""
         self.supervisor.signal("kube-apiserver", signal.SIGSTOP)
@@ -73,26 +77,20 @@ class Cluster(Access):
 
 @contextmanager
 def running(folder: Path, *, fake_nodes: int | tuple[NodeGroup, ...] = 0, gpus: int = 0) -> Iterator[Cluster]:
-    """A cluster for the length of the block, beside others; in the end only its logs are left below `folder`.
+    """A cluster for the length of the block, beside others; in the end only its logs are left, in `folder`/node/logs.
 
-    folder       empty, and on a disk: images are unpacked there
+    folder       on a disk: images are unpacked there
     fake_nodes   how many nodes without machines, or which
     gpus         how many accelerators the real node pretends to have
 
     Raises Unfit, AlreadyRunning, BuildFailure, StartFailure.
     """
-    groups = _groups(fake_nodes)
-    site = claim_any(SITES_OF_TESTS, Record.mine(folder))
+    nodes, home = groups(fake_nodes), folder.resolve() / "node"
+    site = claim_any(SITES_OF_TESTS, Record.mine(home))
     try:
-        yield start(folder, site, groups, gpus)
+        yield start(home, site, nodes, gpus)
     finally:
         stop(site)
-
-
-def _groups(given: int | tuple[NodeGroup, ...]) -> tuple[NodeGroup, ...]:
-    if isinstance(given, int):
-        return (NodeGroup(count=given),) if given else ()
-    return given
 
 
 def start(
@@ -100,35 +98,43 @@ def start(
 ) -> Cluster:
     """Start a node whose number is claimed; whoever claimed it stops it, also when this fails.
 
-    `say` hears of every step that is done. Raises Unfit, BuildFailure, StartFailure.
+    `folder` is the node's own: what was there is removed. `say` hears of every step that is done.
+    Raises Unfit, BuildFailure, StartFailure.
     """
-    binaries = ensure((*API, *CONTROLLERS, *NODE, *CLIENTS[:1]))
-    remove(folder / "logs")
-    folder.mkdir(parents=True, exist_ok=True)
-    supervisor, parts = Supervisor(folder), Parts(site, binaries)
-    admin = credentials.issue(folder / "pki", parts.listener.api, api_names(site), clients(site))
-    node_files.write(folder, site, binaries)
-    supervisor.boot(site.name, cgroups.create(site.name), parts.path())
-    cgroups.settle(site.name)
-    machine.plug(site, supervisor.pid())
+    cluster = _boot(folder, site)
     say("namespaces and network")
-    for name, command in parts.first().items():
-        supervisor.start(name, command)
-    cluster = Cluster(admin.url, admin.ca, admin.cert, admin.key, admin.kubeconfig, folder, parts, supervisor)
+    for name, command in cluster.parts.first().items():
+        cluster.supervisor.start(name, command)
     _import_own_images(cluster)
     say("containerd with its images")
     with cluster.client() as client:
-        wait_until(supervisor, lambda: _serves_api(client), "API server ready")
+        cluster.wait_until(lambda: _serves_api(client), "API server")
         say("API server")
         _start_workers(cluster, client, nodes, gpus)
-        wait_until(supervisor, lambda: _node_ready(client, site, gpus), "node Ready")
-        say("node Ready")
-        wait_until(supervisor, lambda: _serves_pods(client), "cluster DNS")
-        say("cluster DNS")
-        if nodes:
-            wait_until(supervisor, lambda: fake_nodes.all_ready(client, nodes), "fake nodes Ready")
-            say("fake nodes Ready")
+        for what, ready in _stages(client, site, nodes, gpus).items():
+            cluster.wait_until(ready, what)
+            say(what)
     return cluster
+
+
+def _boot(folder: Path, site: Site) -> Cluster:
+    """Everything that is there before the first part starts."""
+    parts = Parts(site, ensure((*API, *CONTROLLERS, *NODE, *CLIENTS[:1])))
+    remove(folder)
+    folder.mkdir(parents=True)
+    admin = credentials.issue(folder / "pki", parts.listener.api, api_names(site), clients(site))
+    node_files.write(folder, site, parts.binaries)
+    supervisor = Supervisor(folder)
+    supervisor.boot(site.name, cgroups.create(site.name), parts.path())
+    cgroups.settle(site.name)
+    machine.plug(site, supervisor.pid())
+    return Cluster(admin.url, admin.ca, admin.cert, admin.key, admin.kubeconfig, folder, parts, supervisor)
+
+
+def _stages(client: httpx.Client, site: Site, nodes: tuple[NodeGroup, ...], gpus: int) -> dict[str, Callable[[], bool]]:
+    """What is still to come when all parts have started, and how to see it."""
+    real = {"node Ready": lambda: _node_ready(client, site, gpus), "cluster DNS": lambda: _serves_pods(client)}
+    return {**real, "fake nodes Ready": lambda: fake_nodes.all_ready(client, nodes)} if nodes else real
 
 
 def access(folder: Path, site: Site) -> Access:
@@ -139,7 +145,7 @@ def access(folder: Path, site: Site) -> Access:
 def _import_own_images(cluster: Cluster) -> None:
     binaries, folder = cluster.parts.binaries, cluster.folder / "images"
     folder.mkdir()
-    wait_until(cluster.supervisor, (cluster.folder / "containerd" / "containerd.sock").exists, "containerd")
+    cluster.wait_until((cluster.folder / "containerd" / "containerd.sock").exists, "containerd")
     for name, tag, user in (("pause", PAUSE_IMAGE, "65535:65535"), ("coredns", RESOLVER_IMAGE, "65534:65534")):
         layer = write_layer(folder / f"{name}.layer", {f"/{name}": binaries[name]}, mode=0o755)
         archive = folder / f"{name}.tar"

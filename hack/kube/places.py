@@ -11,19 +11,7 @@ from hack.kube.records import AlreadyRunning, Record
 from hack.kube.site import Site
 
 STOP_TIMEOUT_S = 30
-# What a node writes below its folder; logs stay there when it is gone.
-STATE = (
-    "addresses",
-    "config",
-    "containerd",
-    "etcd",
-    "images",
-    "init.json",
-    "init.sock",
-    "kernel",
-    "kubelet",
-    "pki",
-)
+LOGS = "logs"  # they stay when the rest of a node's folder goes
 
 
 def claim(site: Site, record: Record) -> None:
@@ -51,16 +39,15 @@ def claim_any(sites: Iterable[Site], record: Record) -> Site:
 
 
 def stop(site: Site, *, keep_logs: bool = True) -> None:
-    """Remove a node, whole or in pieces, and everything that belongs to it. Raises StartFailure if something stays."""
+    """Remove a node, whole or in pieces, with all in its folder but the logs. Raises StartFailure if something stays."""
     record = records.read(site)
     _until(lambda: not cgroups.kill(site.name), "processes of the node are still there")
     machine.unplug(site)
     _until(lambda: cgroups.remove(site.name), "cgroups of the node are still there")
     if record:
-        for name in STATE:
-            remove(Path(record.folder, name))
-        if not keep_logs:
-            remove(Path(record.folder))
+        folder = Path(record.folder)
+        for path in [path for path in folder.glob("*") if path.name != LOGS] if keep_logs else [folder]:
+            remove(path)
     records.remove(site)
 
 

@@ -42,11 +42,14 @@ def test_fake_nodes_that_make_no_sense_are_refused_before_anything_starts(capsys
     assert "fake nodes: neither a number nor a file that can be read: lots" in capsys.readouterr().err
 
 
-def test_up_without_root_says_that_it_needs_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_whoever_is_not_root_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert main(["up"]) == 1
+    if verb == "down":
+        records.create(NOBODY, Record.kept(Path("/nowhere")))
+    assert main([verb]) == 1
     assert "hack.kube: a node needs root" in capsys.readouterr().err
 
 

@@ -9,7 +9,6 @@ import pytest
 from hack.kube import control_plane
 from hack.kube.access import CommandFailure
 from hack.kube.control_plane import ControlPlane
-from hack.kube.fake_nodes import NodeGroup
 from tests.hack.waiting import eventually
 
 DEPLOYMENT = {
@@ -35,7 +34,7 @@ DEPLOYMENT = {
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane.running(tmp_path_factory.mktemp("plane"), nodes=(NodeGroup(count=6),)) as running:
+    with control_plane.running(tmp_path_factory.mktemp("plane"), nodes=6) as running:
         yield running
 
 
