@@ -25,6 +25,7 @@ from hack.kube.options import FAKE_NODE
 from stoker_cli.bench.results import median, quantile
 from stoker_operator.api.crd import crd
 from stoker_operator.api.resources import RESOURCES
+from stoker_operator.planning.workload import child_name
 
 Json = dict[str, Any]
 
@@ -142,39 +143,51 @@ def deployment(number: int, **spec: Any) -> Json:
 
 
 def at_once(bench: Bench, numbers: range, process: "subprocess.Popen[bytes]") -> Round:
-    """Create them all, and wait for their workloads and for what the operator tells of them."""
+    """Create them all, and watch for their workloads and for what the operator tells of them."""
     say(f"{len(numbers)} Deployments at once")
-    before, began = cpu_s(process.pid), time.monotonic()
-    with ThreadPoolExecutor(CLIENTS) as pool_:
-        list(pool_.map(lambda number: bench.apply(DEPLOYMENTS, deployment(number)), numbers))
-    applied = time.monotonic() - began
     names = {f"d-{number:04d}" for number in numbers}
-    children = wait(lambda: names <= owners(bench), "workloads", 0.1) - began
-    ready = wait(lambda: names <= ready_ones(bench), "all Deployments Ready", 0.25) - began
-    return Round(len(numbers), applied, children, ready, cpu_s(process.pid) - before, memory_mb(process.pid))
+    with ThreadPoolExecutor(CLIENTS + 2) as pool_:
+        children = pool_.submit(seen_all, bench, WORKLOADS, names, owner_of)
+        ready = pool_.submit(seen_all, bench, DEPLOYMENTS, names, ready_name)
+        before, began = cpu_s(process.pid), time.monotonic()
+        list(pool_.map(lambda number: bench.apply(DEPLOYMENTS, deployment(number)), numbers))
+        applied = time.monotonic() - began
+        children_s, ready_s = children.result() - began, ready.result() - began
+    return Round(len(numbers), applied, children_s, ready_s, cpu_s(process.pid) - before, memory_mb(process.pid))
 
 
-def owners(bench: Bench) -> set[str]:
-    """Deployments that have a workload."""
-    return {one["metadata"]["ownerReferences"][0]["name"] for one in bench.items(WORKLOADS)}
+def seen_all(bench: Bench, path: str, names: set[str], name_of: Callable[[Json], str]) -> float:
+    """When a watch had brought every name. A watch costs the API server little; lists of a thousand objects would not."""
+    missing, deadline = set(names), time.monotonic() + GIVE_UP_S
+    query = {"watch": "1", "timeoutSeconds": str(int(GIVE_UP_S))}
+    with bench.http.stream("GET", path, params=query, timeout=GIVE_UP_S) as stream:
+        for line in stream.iter_lines():
+            missing.discard(name_of(json.loads(line)["object"]))
+            if not missing:
+                return time.monotonic()
+            if time.monotonic() > deadline:
+                break
+    raise TimeoutError(f"{path}: {len(missing)} are missing after {GIVE_UP_S:g} s, {min(missing)} for one")
 
 
-def ready_ones(bench: Bench) -> set[str]:
-    """Deployments that are Ready."""
-    return {
-        one["metadata"]["name"]
-        for one in bench.items(DEPLOYMENTS)
-        for condition in one.get("status", {}).get("conditions", ())
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    }
+def owner_of(workload: Json) -> str:
+    """The Deployment that a workload belongs to."""
+    return str(workload["metadata"]["ownerReferences"][0]["name"])
+
+
+def ready_name(found: Json) -> str:
+    """A Deployment's name, once it is Ready."""
+    conditions = found.get("status", {}).get("conditions", ())
+    is_ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return str(found["metadata"]["name"]) if is_ready else ""
 
 
 def change(bench: Bench, number: int, max_batch: int) -> float:
     """Seconds from a change of a spec until the workload has it; seen by a watch that stands before the change."""
     name = f"d-{number:04d}"
-    child = next(one for one in bench.items(WORKLOADS) if one["metadata"]["ownerReferences"][0]["name"] == name)
-    query = {"watch": "1", "fieldSelector": f"metadata.name={child['metadata']['name']}", "timeoutSeconds": "30"}
-    query["resourceVersion"] = child["metadata"]["resourceVersion"]
+    found = bench.http.get(f"{DEPLOYMENTS}/{name}").raise_for_status().json()
+    child = child_name(name, found["status"]["placements"][0]["pool"])
+    query = {"watch": "1", "fieldSelector": f"metadata.name={child}", "timeoutSeconds": "30"}
     with bench.http.stream("GET", WORKLOADS, params=query) as stream:
         began = time.monotonic()
         bench.apply(DEPLOYMENTS, deployment(number, engine={"maxBatch": max_batch}))
