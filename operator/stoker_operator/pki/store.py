@@ -48,7 +48,10 @@ class Certificates:
         self._checked: dict[tuple[str, str], tuple[float, Found]] = {}
 
     async def ensure(self, holder: Holder, max_age_s: float) -> Step:
-        """Look at the Secret, unless that was less than `max_age_s` ago, and do what is needed. Raises KubeError."""
+        """Look at the Secret, unless that was less than `max_age_s` ago, and do what is needed. Raises KubeError.
+
+        Issuing raises Conflict if there is a Secret by now.
+        """
         found = await self._found(holder, max_age_s)
         wanted = Wanted(holder.owner_uid, self._authority.fingerprint, self._lifetime)
         step = decide(found, wanted, self._now())

@@ -35,11 +35,10 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a deployment serves. `aliases` are the model's that no older Model claims."""
+    """What a deployment serves. Aliases are not part of it: gateways resolve them, and they move without a rollout."""
 
     account: str
     model: ModelSpec
-    aliases: tuple[str, ...]
     adapters: Mapping[str, AdapterSpec]
 
 
@@ -62,8 +61,7 @@ def resolve(spec: DeploymentSpec, catalogue: Catalogue) -> Resolved:
             raise Unresolved(
                 "SecretNotFound", f"Secret {ref.name} is not in this namespace: make it, or name another in the source"
             )
-    named = catalogue.models[spec.model]
-    return Resolved(catalogue.account, model, own_aliases(named, list(catalogue.models.values())), adapters)
+    return Resolved(catalogue.account, model, adapters)
 
 
 def own_aliases(model: Named, all_models: Sequence[Named]) -> tuple[str, ...]:

@@ -215,3 +215,19 @@ def _leads(cluster: Cluster) -> str:
     """One of the two, not whoever held the Lease before them."""
     found = cluster.wait(LEASE, lambda lease: lease["spec"].get("holderIdentity") in ("first", "second"))
     return str(found["spec"]["holderIdentity"])
+
+
+def test_who_cannot_renew_the_lease_ends_before_another_may_take_it(
+    own_plane: ControlPlane, own_cluster: Cluster, tmp_path: Path
+) -> None:
+    """The API server hangs with every connection kept open."""
+    with started_operator(own_plane, tmp_path, "cut-off") as operator:
+        holder(own_cluster, "cut-off")
+        began = time.monotonic()
+        own_plane.freeze_api_server()
+        try:
+            assert operator.process.wait(HAND_OVER_S) == 1
+            assert time.monotonic() - began < 10
+        finally:
+            own_plane.thaw_api_server()
+    own_cluster.delete(LEASE)

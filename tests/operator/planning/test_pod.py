@@ -30,7 +30,7 @@ def pod(
 ) -> dict[str, Any]:
     accelerator = {"type": "H100", "count": 4} if gpu else {"type": "CPU", "count": 2}
     made = msgspec.convert({"model": "m", "accelerator": accelerator, "replicas": 1} | (spec or {}), DeploymentSpec)
-    resolved = Resolved("a", msgspec.convert(MODEL | (model or {}), ModelSpec), ("gpt",), {})
+    resolved = Resolved("a", msgspec.convert(MODEL | (model or {}), ModelSpec), {})
     pool = msgspec.convert(GPU_POOL if gpu else CPU_POOL, GPUPoolSpec)
     return WorkerPod(Identity("chat", "team", "u-1"), made, resolved, "p", pool, PLATFORM).template()
 

@@ -22,7 +22,7 @@ def pod(**spec: object) -> WorkerPod:
     model = msgspec.convert({"id": "accounts/a/models/m", "account": "a", "source": {"uri": "embedded://m"}}, ModelSpec)
     pool = msgspec.convert({"accelerator": "CPU", "region": "us", "nodeSelector": {"a": "b"}}, GPUPoolSpec)
     return WorkerPod(
-        IDENTITY, made, Resolved("a", model, (), {}), "cpu-us", pool, Platform({"cpu": "cpu", "nvidia.com/gpu": "gpu"})
+        IDENTITY, made, Resolved("a", model, {}), "cpu-us", pool, Platform({"cpu": "cpu", "nvidia.com/gpu": "gpu"})
     )
 
 
