@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography import x509
 from hack.kube.control_plane import ControlPlane
+from tests.hack.waiting import eventually
 from tests.operator.cluster.cluster import Cluster, Json
 from tests.operator.cluster.conftest import (
     OPERATOR_NAMESPACE,
@@ -107,7 +108,7 @@ def test_a_restart_adopts_everything_without_a_write(
         manifests[0]["spec"]["replicas"] = 2
         own_cluster.apply(manifests[0])
         own_cluster.wait(child(team, pool, "one"), lambda found: found["spec"]["replicas"] == 2)
-        assert metric(operator, "stoker_operator_reconciles_total") >= 6
+        eventually(lambda: metric(operator, "stoker_operator_reconciles_total") >= 6, lambda: operator.log.read_text())
         assert operator.stop() == 0
     after = versions(own_cluster)
     changed = {key for key in before if after[key] != before[key]}
