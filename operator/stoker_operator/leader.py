@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Parts of the Lease's duration. Whoever could not renew it stops before another may take it.
 POLL, RENEW, GIVE_UP = 0.1, 0.25, 0.7
+RELEASE_S = 2.0
 
 
 class Leader:
@@ -49,15 +50,17 @@ class Leader:
                 renewed = time.monotonic()
             except (KubeError, TimeoutError) as error:
                 if time.monotonic() - renewed > self._settings.lease_duration_s * (GIVE_UP - RENEW):
+                    self._lease = None  # perhaps another's by now: not to be released
                     raise LeadershipLost(f"the Lease could not be renewed: {error}") from None
 
     async def release(self) -> None:
-        """Let another process take it at once. One that is not ours is left alone."""
+        """Let another process take it at once, if the API server answers soon. One that is not ours is left alone."""
         if self._lease is None or self._lease["spec"].get("holderIdentity") != self._me:
             return
         try:
-            await self._client.replace(LEASES, self._with_holder(self._lease, ""))
-        except KubeError as error:
+            async with asyncio.timeout(RELEASE_S):
+                await self._client.replace(LEASES, self._with_holder(self._lease, ""))
+        except (KubeError, TimeoutError) as error:
             logger.warning("the Lease could not be released: %s", error)
         self._lease = None
 

@@ -108,7 +108,7 @@ def test_a_restart_adopts_everything_without_a_write(
         manifests[0]["spec"]["replicas"] = 2
         own_cluster.apply(manifests[0])
         own_cluster.wait(child(team, pool, "one"), lambda found: found["spec"]["replicas"] == 2)
-        eventually(lambda: metric(operator, "stoker_operator_reconciles_total") >= 6, lambda: operator.log.read_text())
+        eventually(lambda: metric(operator, "stoker_operator_reconciles_total") >= 6, operator.log.read_text)
         assert operator.stop() == 0
     after = versions(own_cluster)
     changed = {key for key in before if after[key] != before[key]}
