@@ -71,6 +71,8 @@ def _register(registry: kopf.OperatorRegistry, collection: Collection, inbox: In
 def _settings(watching: Watching) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     settings.process.ultimate_exiting_timeout = None
     settings.scanning.disabled = (
         True  # our kinds are there before the operator is: no right to read definitions is needed
@@ -81,6 +83,38 @@ def _settings(watching: Watching) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.queueing.exit_timeout = 1
     return settings
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf would copy every object three times, to find changes for handlers that we have none of: most of an event's cost."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """There are no handlers whose progress could be kept."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def _connection(access: Access, folder: Path) -> Callable[[], kopf.ConnectionInfo]:
