@@ -31,6 +31,7 @@ ENV = (
     ("PYTHONDONTWRITEBYTECODE", "1"),
     ("PYTHONUNBUFFERED", "1"),
     ("HOME", "/tmp"),
+    ("USER", "stoker"),
 )
 USER = "65532:65532"
 FORMAT = 1  # changes with what layers are made of, beside their input

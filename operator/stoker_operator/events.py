@@ -18,6 +18,8 @@ from stoker_operator.metrics import Metrics
 from stoker_operator.settings import Watching
 
 TOKEN_LIFE = dt.timedelta(minutes=10)
+# Kopf names itself by the user otherwise, whom a container need not have; it is used for peering, which is off.
+NOBODY: Any = "stoker-operator"
 STOP_S = 2.0
 
 
@@ -40,7 +42,11 @@ async def watch(
             return connection()
 
         tasks = await kopf.spawn_tasks(
-            registry=registry, settings=_settings(settings), standalone=True, clusterwide=True
+            registry=registry,
+            settings=_settings(settings),
+            standalone=True,
+            clusterwide=True,
+            identity=NOBODY,
         )
         started()
         await _until_ended(tasks)
@@ -71,6 +77,8 @@ def _register(registry: kopf.OperatorRegistry, collection: Collection, inbox: In
 def _settings(watching: Watching) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     settings.process.ultimate_exiting_timeout = None
     settings.scanning.disabled = (
         True  # our kinds are there before the operator is: no right to read definitions is needed
@@ -81,6 +89,38 @@ def _settings(watching: Watching) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.queueing.exit_timeout = 1
     return settings
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf would copy every object three times, to find changes for handlers that we have none of: most of an event's cost."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """There are no handlers whose progress could be kept."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def _connection(access: Access, folder: Path) -> Callable[[], kopf.ConnectionInfo]:

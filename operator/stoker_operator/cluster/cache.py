@@ -10,6 +10,7 @@ from stoker_operator.cluster.capacity import Usage
 from stoker_operator.cluster.records import Custom, NamespaceRecord, NodeRecord, PodRecord, Record, Ref, Workload
 from stoker_operator.kube import paths
 from stoker_operator.kube.paths import Collection
+from stoker_operator.planning.placement import Pool
 from stoker_operator.planning.pod import counted
 
 READERS: Mapping[Collection, Callable[[Mapping[str, Any]], Record]] = {
@@ -42,6 +43,7 @@ class Cache:
         self._workloads_of: dict[tuple[str, str], dict[str, Workload]] = defaultdict(dict)
         self._workloads_in: dict[str, dict[str, Workload]] = defaultdict(dict)
         self._pods_of: dict[str, dict[str, PodRecord]] = defaultdict(dict)
+        self._nodes: dict[str, NodeRecord] = {}
         self._gone: set[str] = set()
         self.usage = Usage()
 
@@ -91,9 +93,9 @@ class Cache:
         found: NamespaceRecord | None = self._objects[paths.NAMESPACES].get(("", namespace))
         return found.account if found else ""
 
-    def nodes(self) -> Mapping[str, NodeRecord]:
-        """By name."""
-        return {name: node for (_, name), node in self._objects[paths.NODES].items()}
+    def pool(self, record: Custom) -> Pool:
+        """A GPUPool's nodes and what is free on them; what was promised and not taken counts as free."""
+        return self.usage.pool(record, self._nodes)
 
     def workload_names(self, namespace: str) -> set[str]:
         """Of anyone's apps/Deployments."""
@@ -119,6 +121,10 @@ class Cache:
             self._index_pod(before, after)
         elif collection == paths.WORKLOADS:
             self._index_workload(before, after)
+        elif collection == paths.NODES:
+            self._index_node(before, after)
+        elif collection == paths.GPU_POOLS:
+            self.usage.pool_changed((after or before).ref.name)
         return Change(collection, before, after, freed)
 
     def _index_pod(self, before: PodRecord | None, after: PodRecord | None) -> None:
@@ -128,6 +134,15 @@ class Cache:
                 del self._pods_of[before.deployment_uid]
         if after and after.deployment_uid:
             self._pods_of[after.deployment_uid][after.ref.name] = after
+
+    def _index_node(self, before: NodeRecord | None, after: NodeRecord | None) -> None:
+        for node in (before, after):
+            if node:
+                self.usage.nodes_changed(node.ref.name)
+        if before:
+            del self._nodes[before.ref.name]
+        if after:
+            self._nodes[after.ref.name] = after
 
     def _index_workload(self, before: Workload | None, after: Workload | None) -> None:
         if before:

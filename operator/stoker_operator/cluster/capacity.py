@@ -1,10 +1,12 @@
 """Who has taken which accelerators: kept up to date with every pod, so that a decision need not look at all of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from stoker_operator.cluster.records import NodeRecord, PodRecord, Workload
-from stoker_operator.planning.capacity import Claim, Machine
+from stoker_operator.cluster.records import Custom, NodeRecord, PodRecord, Workload
+from stoker_operator.planning.capacity import Claim, is_member, node_of, pool_of
+from stoker_operator.planning.placement import Node, Pool
+from stoker_operator.planning.pod import counted
 
 Wish = tuple[str, str]  # a Deployment's uid, and a pool
 
@@ -16,6 +18,8 @@ class Usage:
         self._used: dict[str, Counter[str]] = defaultdict(Counter)
         self._on_nodes: Counter[Wish] = Counter()
         self._promised: dict[Wish, tuple[int, int]] = {}
+        self._members: dict[str, tuple[str, ...]] = {}
+        self._rooms: dict[str, dict[str, Node]] = defaultdict(dict)
 
     def pod_changed(self, before: PodRecord | None, after: PodRecord | None) -> bool:
         """Whether something became free."""
@@ -39,22 +43,42 @@ class Usage:
             self.promise(after.owner.uid, after.pool, after.requests.get(resource, 0) // 1000, after.replicas)
 
     def claims(self, besides: str) -> list[Claim]:
-        """What Deployments other than `besides` have been promised and not taken."""
-        return [
-            Claim(pool, count, replicas - self._on_nodes[uid, pool])
-            for (uid, pool), (count, replicas) in self._promised.items()
-            if uid != besides and replicas > self._on_nodes[uid, pool]
-        ]
+        """What Deployments other than `besides` have been promised and not taken, equal claims on a pool as one."""
+        found: Counter[tuple[str, int]] = Counter()
+        for (uid, pool), (count, replicas) in self._promised.items():
+            if uid != besides and replicas > (taken := self._on_nodes[uid, pool]):
+                found[pool, count] += replicas - taken
+        return [Claim(pool, count, replicas) for (pool, count), replicas in found.items()]
 
-    def machines(self, nodes: Mapping[str, NodeRecord]) -> Iterator[Machine]:
-        """The nodes that can be used, with what is taken of them."""
-        for name, node in nodes.items():
-            if node.usable:
-                yield Machine(name, node.labels, node.allocatable, self._used[name])
+    def pool(self, record: Custom, nodes: Mapping[str, NodeRecord]) -> Pool:
+        """A GPUPool as it is; what was promised on it and not taken counts as free. Computed anew only where something changed."""
+        name, spec = record.ref.name, record.spec
+        resource = counted(spec)
+        members = self._members.get(name)
+        if members is None:
+            chosen = (one for one, node in nodes.items() if node.usable and is_member(spec, node.labels))
+            members = self._members[name] = tuple(chosen)
+        return pool_of(name, spec, (self._room(nodes[node], resource) for node in members))
+
+    def _room(self, node: NodeRecord, resource: str) -> Node:
+        rooms = self._rooms[node.ref.name]
+        if resource not in rooms:
+            rooms[resource] = node_of(resource, node.allocatable, self._used[node.ref.name])
+        return rooms[resource]
+
+    def nodes_changed(self, name: str) -> None:
+        """A node has come, gone or changed."""
+        self._members.clear()
+        self._rooms.pop(name, None)
+
+    def pool_changed(self, name: str) -> None:
+        """A GPUPool may have other nodes now."""
+        self._members.pop(name, None)
 
     def _count(self, pod: PodRecord | None, sign: int) -> None:
         if pod is None or not pod.active:
             return
+        self._rooms.pop(pod.node, None)
         used = self._used[pod.node]
         for resource, amount in pod.requests.items():
             used[resource] += sign * amount

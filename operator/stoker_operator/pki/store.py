@@ -47,28 +47,38 @@ class Certificates:
         self._client, self._authority, self._lifetime, self._now = client, authority, lifetime, now
         self._checked: dict[tuple[str, str], tuple[float, Found]] = {}
 
-    async def ensure(self, holder: Holder, max_age_s: float) -> Step:
+    async def ensure(self, holder: Holder, max_age_s: float, *, is_new: bool = False) -> Step:
         """Look at the Secret, unless that was less than `max_age_s` ago, and do what is needed. Raises KubeError.
 
-        Issuing raises Conflict if there is a Secret by now.
+        is_new  there was probably never one: it is made without looking first, and looked for if that fails
         """
-        found = await self._found(holder, max_age_s)
-        wanted = Wanted(holder.owner_uid, self._authority.fingerprint, self._lifetime)
-        step = decide(found, wanted, self._now())
-        if step in (Step.ISSUE, Step.RENEW):
-            self._checked.pop((holder.namespace, holder.secret), None)
-            made = self._authority.issue(
-                holder.identity, server=holder.server, now=self._now(), lifetime=self._lifetime
-            )
-            await self._write(_manifest(holder, made, self._authority), step)
+        step = Step.ISSUE if is_new and self._key(holder) not in self._checked else await self._step(holder, max_age_s)
+        try:
+            if step in (Step.ISSUE, Step.RENEW):
+                await self._issue(holder, step)
+        except Conflict:
+            if not is_new:
+                raise
+            return await self.ensure(holder, 0.0)
         return step
 
-    def forget(self, holder: Holder) -> None:
-        """Its Secret has gone, or will."""
-        self._checked.pop((holder.namespace, holder.secret), None)
+    async def _step(self, holder: Holder, max_age_s: float) -> Step:
+        found = await self._found(holder, max_age_s)
+        return decide(found, Wanted(holder.owner_uid, self._authority.fingerprint, self._lifetime), self._now())
+
+    async def _issue(self, holder: Holder, step: Step) -> None:
+        now = self._now()
+        made = self._authority.issue(holder.identity, server=holder.server, now=now, lifetime=self._lifetime)
+        await self._write(_manifest(holder, made, self._authority), step)
+        found = Found(True, holder.owner_uid, self._authority.fingerprint, made.not_after.isoformat())
+        self._checked[self._key(holder)] = (time.monotonic(), found)
+
+    @staticmethod
+    def _key(holder: Holder) -> tuple[str, str]:
+        return holder.namespace, holder.secret
 
     async def _found(self, holder: Holder, max_age_s: float) -> Found | None:
-        key = (holder.namespace, holder.secret)
+        key = self._key(holder)
         at, known = self._checked.get(key, (float("-inf"), None))
         if known and known.owner_uid == holder.owner_uid and time.monotonic() - at < max_age_s:
             return known

@@ -5,19 +5,8 @@ from dataclasses import dataclass, replace
 
 from stoker_operator.api.gpu_pool import GPUPoolSpec
 from stoker_operator.planning.placement import Node, Pool
-from stoker_operator.planning.pod import counted
 
 NANO_USD = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A node that can be used. Amounts are thousandths, by resource."""
-
-    name: str
-    labels: Mapping[str, str]
-    allocatable: Mapping[str, int]
-    used: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +18,41 @@ class Claim:
     replicas: int
 
 
-def pool_of(name: str, spec: GPUPoolSpec, machines: Iterable[Machine]) -> Pool:
-    """A pool with the nodes that carry all its labels, whoever has been promised them."""
-    resource = counted(spec)
-    nodes = tuple(
-        Node(
-            total=machine.allocatable.get(resource, 0) // 1000,
-            free=(machine.allocatable.get(resource, 0) - machine.used.get(resource, 0)) // 1000,
-        )
-        for machine in machines
-        if spec.node_selector.items() <= machine.labels.items()
-    )
-    return Pool(name, spec.region, spec.accelerator, nano_usd(spec.price_per_gpu_hour), spec.spot, nodes)
+def is_member(spec: GPUPoolSpec, labels: Mapping[str, str]) -> bool:
+    """Whether a node with these labels is of the pool: it carries all of the pool's."""
+    return spec.node_selector.items() <= labels.items()
+
+
+def node_of(resource: str, allocatable: Mapping[str, int], used: Mapping[str, int]) -> Node:
+    """A node's accelerators, counted by `resource`. Amounts are thousandths."""
+    total = allocatable.get(resource, 0)
+    return Node(total // 1000, (total - used.get(resource, 0)) // 1000)
+
+
+def pool_of(name: str, spec: GPUPoolSpec, nodes: Iterable[Node]) -> Pool:
+    """A pool with these nodes, whoever has been promised them."""
+    price = nano_usd(spec.price_per_gpu_hour)
+    return Pool(name, spec.region, spec.accelerator, price, spec.spot, tuple(nodes))
 
 
 def less_claims(pool: Pool, claims: Sequence[Claim]) -> Pool:
     """What is left of a pool once the claims on it are met, the largest first, on the nodes with the least room."""
-    free = sorted(node.free for node in pool.nodes)
-    totals = [node.total for node in sorted(pool.nodes, key=lambda node: node.free)]
-    for claim in sorted(claims, key=lambda claim: -claim.count):
-        waiting = claim.replicas if claim.pool == pool.name and claim.count else 0
+    here = sorted(
+        (claim for claim in claims if claim.pool == pool.name and claim.count), key=lambda claim: -claim.count
+    )
+    if not here:
+        return pool
+    nodes = sorted(pool.nodes, key=lambda node: node.free)
+    free = [node.free for node in nodes]
+    for claim in here:
+        waiting = claim.replicas
         for index, room in enumerate(free):
-            taken = min(waiting, max(0, room) // claim.count) if waiting else 0
+            taken = min(waiting, max(0, room) // claim.count)
             free[index] -= taken * claim.count
             waiting -= taken
-    return replace(pool, nodes=tuple(map(Node, totals, free)))
+            if not waiting:
+                break
+    return replace(pool, nodes=tuple(Node(node.total, left) for node, left in zip(nodes, free, strict=True)))
 
 
 def nano_usd(price: str) -> int:

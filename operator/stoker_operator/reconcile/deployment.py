@@ -55,7 +55,8 @@ async def _certify(context: Context, world: World, planned: Plan) -> list[Rung] 
     if not planned.apply:
         return None
     holder = _holder(world)
-    if await context.certificates.ensure(holder, _certificate_age_s(world)) is not Step.REFUSE:
+    is_new = not world.children and not world.pods
+    if await context.certificates.ensure(holder, _certificate_age_s(world), is_new=is_new) is not Step.REFUSE:
         return None
     message = f"Secret {holder.secret} exists and is not the operator's: delete or rename it, it is not touched"
     return ladder(Observed(world.desired, problem=("NameTaken", message)))

@@ -8,9 +8,8 @@ from stoker_operator.cluster.cache import Cache
 from stoker_operator.cluster.records import Custom, Workload
 from stoker_operator.kube import paths
 from stoker_operator.kube.paths import ADAPTERS, GPU_POOLS, MODELS
-from stoker_operator.planning.capacity import less_claims, pool_of
+from stoker_operator.planning.capacity import less_claims
 from stoker_operator.planning.deployment import Child, PodFacts, PoolFacts, World
-from stoker_operator.planning.placement import Pool
 from stoker_operator.planning.pod import Identity, Platform
 from stoker_operator.planning.resolve import Catalogue, Named
 from stoker_operator.planning.workload import Owner
@@ -67,20 +66,13 @@ def models(cache: Cache) -> Mapping[str, Named]:
     }
 
 
-def pool_facts(cache: Cache, record: Custom) -> Pool:
-    """A pool as it is; what was promised on it and not taken counts as free."""
-    return pool_of(record.ref.name, record.spec, cache.usage.machines(cache.nodes()))
-
-
 def _pools(cache: Cache, uid: str) -> dict[str, PoolFacts]:
-    machines = list(cache.usage.machines(cache.nodes()))
     claims = cache.usage.claims(besides=uid)
-    made = {}
-    for one in cache.customs(GPU_POOLS):
-        if one.spec is not None:
-            pool = pool_of(one.ref.name, one.spec, machines)
-            made[one.ref.name] = PoolFacts(one.spec, less_claims(pool, [c for c in claims if c.pool == pool.name]))
-    return made
+    return {
+        one.ref.name: PoolFacts(one.spec, less_claims(cache.pool(one), claims))
+        for one in cache.customs(GPU_POOLS)
+        if one.spec is not None
+    }
 
 
 def _catalogue(cache: Cache, record: Custom, secrets: frozenset[str]) -> Catalogue:

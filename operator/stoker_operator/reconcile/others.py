@@ -9,7 +9,7 @@ from stoker_operator.kube.paths import ADAPTERS, GPU_POOLS, MODELS
 from stoker_operator.planning.ladder import READY, Rung
 from stoker_operator.planning.others import adapter_rungs, model_rungs, pool_rungs, pool_status
 from stoker_operator.reconcile.context import Context
-from stoker_operator.reconcile.observe import models, pool_facts
+from stoker_operator.reconcile.observe import models
 from stoker_operator.reconcile.report import report
 
 
@@ -40,7 +40,7 @@ async def reconcile_pool(context: Context, key: Key) -> None:
     if record.spec is None:
         await report(context, GPU_POOLS, record, Status(), _unreadable(record))
         return
-    pool = pool_facts(context.cache, record)
+    pool = context.cache.pool(record)
     users = {child.owner.uid for child in context.cache.owned_workloads() if child.owner and child.pool == key.name}
     await report(context, GPU_POOLS, record, pool_status(pool, len(users)), pool_rungs(pool))
 
