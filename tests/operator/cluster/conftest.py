@@ -89,12 +89,8 @@ def started_operator(
     folder.mkdir(exist_ok=True)
     log = folder / f"{identity}.log"
     command = [sys.executable, "-m", "stoker_operator", "run", f"--namespace={OPERATOR_NAMESPACE}"]
-<<<<<<< HEAD
-    command += [f"--identity={identity}", f"--kubeconfig={plane.kubeconfig}"]
+    command += [f"--identity={identity}", f"--kubeconfig={kubeconfig or plane.kubeconfig}"]
     command += ["--listen=127.0.0.1:0", "--demand-listen=127.0.0.1:0"]
-=======
-    command += [f"--identity={identity}", f"--kubeconfig={kubeconfig or plane.kubeconfig}", "--listen=127.0.0.1:0"]
->>>>>>> operator
     command += ["--worker-image=cpu=worker:cpu", "--worker-image=example.com/gpu=worker:gpu", *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
