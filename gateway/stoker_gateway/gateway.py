@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from hashlib import sha256
@@ -18,6 +19,7 @@ from stoker_gateway.routing.table import ModelEntry
 from stoker_gateway.rpc.tls import ClientTls
 from stoker_gateway.settings import Settings
 from stoker_gateway.sources import endpoints_file
+from stoker_gateway.sources.demand import DemandReporter
 from stoker_gateway.workers.held import HeldQueue
 from stoker_gateway.workers.pool import WorkerPool
 from stoker_gateway.workers.signal import Signal
@@ -39,7 +41,13 @@ class Gateway:
         self.in_flight = 0
         self._sink: UsageSink = JsonlSink(settings.usage_file) if settings.usage_file else DiscardSink()
         self._stack = AsyncExitStack()
+        self._cluster_seen: Callable[[], bool] | None = None
         self._add_gauges()
+
+    @property
+    def ready(self) -> bool:
+        """Requests can be answered, or held: a cluster's deployments may all be asleep, but they must be known."""
+        return self._cluster_seen() if self._cluster_seen else self.pool.ready
 
     def record(self, event: UsageEvent) -> None:
         """Take note of an attempt that ended."""
@@ -108,14 +116,15 @@ class Gateway:
             self.pool.set_targets("file", endpoints_file.read(path))
             tasks.append(asyncio.create_task(endpoints_file.follow(path, partial(self.pool.set_targets, "file"))))
         if self.settings.api_server is not None:
-            from stoker_gateway.sources import api_client, cluster
+            # Without a cluster, its client is not even loaded.
+            from stoker_gateway.sources.api_client import connected
+            from stoker_gateway.sources.cluster import ClusterSource
 
-            client = await self._stack.enter_async_context(api_client.connected(self.settings.api_server))
-            source = cluster.ClusterSource(client, self.pool, self.held)
+            client = await self._stack.enter_async_context(connected(self.settings.api_server))
+            source = ClusterSource(client, self.pool, self.held)
+            self._cluster_seen = lambda: source.synced
             tasks.append(asyncio.create_task(source.run()))
             if self.settings.operator and self.settings.tls:
-                from stoker_gateway.sources.demand import DemandReporter
-
                 tls = ClientTls(self.settings.tls)
                 reporter = DemandReporter(self.settings.operator, tls, self.pool.instance, self.pool, self.held)
                 tasks.append(asyncio.create_task(reporter.run()))

@@ -226,6 +226,8 @@ async def test_a_request_that_nobody_can_answer_in_time_says_when_to_come_again(
     space, model = await world.namespace("local"), await world.model()
     await world.deployment(space, "cold", model, replicas=0)
     served = await world.serve(limits=Limits(hold_timeout_s=0.5))
+    await served.until(lambda: served.gateway.ready)
+    assert (await (await served.http()).get("/ready")).status_code == 200, "who sleeps can be woken"
     answer = await (await served.http()).post("/v1/chat/completions", json=BODY)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

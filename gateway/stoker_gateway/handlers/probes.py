@@ -18,11 +18,11 @@ class Probes:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """Requests would be answered: some worker is ready. 503 until then; the body tells what each engine reports."""
-        pool = self._gateway.pool
-        status = "ready" if pool.ready else "no worker is ready"
+        """Requests would be answered, or held for a deployment that sleeps; 503 until then. The body tells of each engine."""
+        pool, ready = self._gateway.pool, self._gateway.ready
+        status = "ready" if ready else "no worker is ready"
         body = {"status": status, "workers": pool.states(), "engines": pool.engines()}
-        return JSONResponse(body, 200 if pool.ready else 503)
+        return JSONResponse(body, 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus's text."""

@@ -279,6 +279,7 @@ async def _open(address: str, tls: ClientTls | None, identity: str) -> Channel:
         host.strip("[]"),
         int(port),
         ssl=context,
+        server_hostname="" if context else None,  # peers have no names to choose a certificate by
         ssl_shutdown_timeout=FAREWELL_S if context else None,  # not every peer answers TLS's farewell
     )
     if context is not None:
