@@ -31,7 +31,6 @@ from stoker_operator.queue import Queue
 from stoker_operator.reconcile import deployment, others
 from stoker_operator.reconcile.context import Context
 from stoker_operator.reconcile.notes import Notes
-from stoker_operator.reconcile.rungs import RungClock
 from stoker_operator.reconcile.secrets import Presence
 from stoker_operator.resync import Resync
 from stoker_operator.settings import Settings, Workers
@@ -140,7 +139,6 @@ class Operator:
             presence=Presence(client),
             demand=self._demand,
             notes=Notes(client, settings.identity, metrics, _now),
-            rungs=RungClock(metrics),
             metrics=metrics,
             now=_now,
         )
