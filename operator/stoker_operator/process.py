@@ -73,6 +73,7 @@ async def _standby_and_lead(
     settings: Settings, access: Access, client: Client, health: Health, metrics: Metrics, stop: asyncio.Event
 ) -> None:
     leader = Leader(client, settings.namespace, settings.identity, settings.leadership)
+    await _retried(leader.look)
     health.standing_by = True
     await leader.win()
     metrics.leading.set(1)
