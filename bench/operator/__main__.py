@@ -50,7 +50,7 @@ class Size:
     nodes: int
 
 
-FULL = Size((10, 100, 1000), changes=200, idle_s=60, nodes=200)
+FULL = Size((10, 100, 1000), changes=100, idle_s=60, nodes=200)
 QUICK = Size((10, 50), changes=20, idle_s=10, nodes=30)
 
 
@@ -90,7 +90,9 @@ class Bench:
         """An operator that leads when the block begins."""
         command = [sys.executable, "-m", "stoker_operator", "run", f"--namespace={SYSTEM}", f"--identity={name}"]
         command += [f"--kubeconfig={self.plane.kubeconfig}", "--worker-image=nvidia.com/gpu=worker:cuda"]
-        with running([*command, "--listen=127.0.0.1:0"], self.folder / f"{name}.log") as process:
+        with running(
+            [*command, "--listen=127.0.0.1:0", "--demand-listen=127.0.0.1:0"], self.folder / f"{name}.log"
+        ) as process:
             yield process
 
     def apply(self, path: str, manifest: Json) -> None:
@@ -188,7 +190,7 @@ def change(bench: Bench, number: int, max_batch: int) -> float:
     name = f"d-{number:04d}"
     found = bench.http.get(f"{DEPLOYMENTS}/{name}").raise_for_status().json()
     child = child_name(name, found["status"]["placements"][0]["pool"])
-    query = {"watch": "1", "fieldSelector": f"metadata.name={child}", "timeoutSeconds": "30"}
+    query = {"watch": "1", "fieldSelector": f"metadata.name={child}", "timeoutSeconds": "60"}
     with bench.http.stream("GET", WORKLOADS, params=query) as stream:
         began = time.monotonic()
         bench.apply(DEPLOYMENTS, deployment(number, engine={"maxBatch": max_batch}))
@@ -196,7 +198,7 @@ def change(bench: Bench, number: int, max_batch: int) -> float:
             options = json.loads(line)["object"]["spec"]["template"]["spec"]["containers"][0]["args"]
             if f"--max-batch-sequences={max_batch}" in options:
                 return time.monotonic() - began
-    raise TimeoutError(f"{name} was not applied within 30 s")
+    raise TimeoutError(f"{name} was not applied within 60 s")
 
 
 def versions(bench: Bench) -> dict[str, str]:

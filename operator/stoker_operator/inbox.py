@@ -47,18 +47,30 @@ class Inbox:
         """Since when the Deployment's spec is as it is; None if it has gone."""
         return self._spells.get(uid)
 
+    def learn(self, collection: Collection, raw: Mapping[str, Any]) -> None:
+        """An object is there, like this, and nothing follows from it yet."""
+        self._put(collection, raw)
+
     def seen(self, collection: Collection, raw: Mapping[str, Any]) -> bool:
         """An object is there, like this; whether that was new."""
+        return self._changed(self._put(collection, raw))
+
+    def _put(self, collection: Collection, raw: Mapping[str, Any]) -> Change | None:
         try:
             change = self._cache.put(collection, raw)
         except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
             logger.error("a %s cannot be read: %s", collection.kind, error)
-            return False
-        return self._changed(change)
+            return None
+        if change is not None and collection == DEPLOYMENTS:
+            self._note_time(change.before, change.after)
+        return change
 
     def gone(self, collection: Collection, ref: Ref) -> bool:
         """An object is there no more; whether that was new."""
-        return self._changed(self._cache.remove(collection, ref))
+        change = self._cache.remove(collection, ref)
+        if change is not None:
+            self._spells.pop(ref.uid, None)
+        return self._changed(change)
 
     def event(self, collection: Collection, event: Mapping[str, Any]) -> None:
         """As a watch brings it; `type` is None for what was there when it began."""
@@ -68,15 +80,13 @@ class Inbox:
             self.seen(collection, event["object"])
 
     def reconcile_all(self) -> None:
-        """Every resource, whether something changed or not."""
+        """Every resource, whether something changed or not; whatever did change goes first."""
         for key in all_keys(self._cache):
-            self._queue.add(key)
+            self._queue.add_unhurried(key)
 
     def _changed(self, change: Change | None) -> bool:
         if change is None:
             return False
-        if change.collection == DEPLOYMENTS:
-            self._note_time(change.before, change.after)
         found = concerned(change, self._cache)
         for key in found.keys:
             self._queue.add(key, POOL_DELAY_S if key.collection == GPU_POOLS else 0.0)
@@ -84,9 +94,7 @@ class Inbox:
             self._queue.add(key, ROOM_DELAY_S)
         return True
 
-    def _note_time(self, before: Custom | None, after: Custom | None) -> None:
-        if after is None:
-            self._spells.pop(before.ref.uid if before else "", None)
-        elif before is None or before.ref.uid != after.ref.uid or before.generation != after.generation:
+    def _note_time(self, before: Custom | None, after: Custom) -> None:
+        if before is None or before.ref.uid != after.ref.uid or before.generation != after.generation:
             told_already = any(one.observed_generation == after.generation for one in after.conditions)
             self._spells[after.ref.uid] = Spell(time.monotonic(), told_already)
