@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = ("proto/**/*_pb2*.py", "proto/**/*_pb2*.pyi", "manifests/crds/*.yaml")
+GENERATED = (
+    "proto/**/*_pb2*.py",
+    "proto/**/*_pb2*.pyi",
+    "manifests/crds/*.yaml",
+    "charts/stoker/files/crds/*.yaml",
+)
 
 
 def snapshot() -> dict[Path, bytes]:
