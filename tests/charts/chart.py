@@ -1,21 +1,11 @@
-"""The chart as helm renders it, and the API server's opinion of objects."""
+"""Objects that the chart renders, and the API server's opinion of them."""
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
-import yaml
-from hack.kube.binaries import ensure
-
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "stoker"
-RELEASE, NAMESPACE = "stoker", "stoker-system"
-
-Object = dict[str, Any]
+from hack.chart import NAMESPACE, Object
 
 CLUSTER_WIDE = frozenset(
     {
@@ -32,29 +22,6 @@ CLUSTER_WIDE = frozenset(
 )
 IRREGULAR = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses"}
 IRREGULAR |= {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
-
-
-class HelmFailure(Exception):
-    """Helm refused; the text is what it wrote."""
-
-
-def template(
-    values: Mapping[str, Any] | None = None, *options: str, release: str = RELEASE, namespace: str = NAMESPACE
-) -> list[Object]:
-    """The chart's objects with these values. Raises HelmFailure; BuildFailure if there is no helm yet."""
-    helm = ensure(["helm"], build=False)["helm"]
-    command = [str(helm), "template", release, str(CHART), "--namespace", namespace, "--values", "-", *options]
-    done = subprocess.run(
-        command, input=json.dumps(values or {}), capture_output=True, text=True, check=False, timeout=60
-    )
-    if done.returncode:
-        raise HelmFailure(done.stderr)
-    return objects(done.stdout)
-
-
-def objects(text: str) -> list[Object]:
-    """What a stream of YAML documents holds."""
-    return [document for document in yaml.safe_load_all(text) if document]
 
 
 def one(found: Iterable[Object], kind: str, name: str) -> Object:
@@ -103,10 +70,11 @@ class Api:
         headers = {**self.headers, "Content-Type": "application/apply-patch+yaml"}
         return self.client.patch(path(item), params=query, content=json.dumps(item), headers=headers)
 
-    def patch(self, item: Object, change: Object, subresource: str = "") -> httpx.Response:
+    def patch(self, item: Object, change: Object, subresource: str = "", *, dry_run: bool = False) -> httpx.Response:
         """A merge patch."""
         headers = {**self.headers, "Content-Type": "application/merge-patch+json"}
-        return self.client.patch(path(item, subresource), content=json.dumps(change), headers=headers)
+        query = {"dryRun": "All"} if dry_run else {}
+        return self.client.patch(path(item, subresource), params=query, content=json.dumps(change), headers=headers)
 
     def get(self, item: Object) -> httpx.Response:
         return self.client.get(path(item), headers=self.headers)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hack.chart import NAMESPACE, Object, objects, template
 from hack.kube import control_plane
 from hack.kube.binaries import BuildFailure
 from hack.kube.control_plane import ControlPlane
-from tests.charts.chart import NAMESPACE, Api, Object, applied, objects, template
+from tests.charts.chart import Api, applied
 
 FOREIGN = Path(__file__).parent / "foreign"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}

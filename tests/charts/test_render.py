@@ -6,19 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.charts.chart import (
-    CHART,
-    NAMESPACE,
-    ROOT,
-    Api,
-    Object,
-    applied,
-    arguments,
-    namespace_of,
-    one,
-    pod_of,
-    template,
-)
+from hack.chart import CHART, NAMESPACE, ROOT, Object, template
+from tests.charts.chart import Api, applied, arguments, namespace_of, one, pod_of
 
 from stoker_gateway import keys
 
@@ -42,7 +31,14 @@ PEOPLE_EXPECT: Values = {
             ]
         }
     },
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"a": "b"}},
+        }
+    ],
     "priorityClassName": "system-cluster-critical",
     "serviceAccount": {"create": False, "name": "mine"},
     "podDisruptionBudget": {"maxUnavailable": "50%"},
@@ -242,7 +238,10 @@ def test_images_are_named(values: Values, image: str) -> None:
 
 
 def test_the_operator_hears_of_every_workers_image() -> None:
-    values = {"image": {"registry": "r"}, "workers": {"images": {"nvidia.com/gpu": None, "amd.com/gpu": {"repository": "rocm"}}}}
+    values = {
+        "image": {"registry": "r"},
+        "workers": {"images": {"nvidia.com/gpu": None, "amd.com/gpu": {"repository": "rocm"}}},
+    }
     given = arguments(one(template(values), "Deployment", "stoker-operator"))
     images = {argument for argument in given if argument.startswith("--worker-image")}
     assert images == {"--worker-image=cpu=r/stoker/worker-cpu-smollm2:0.1.0", "--worker-image=amd.com/gpu=r/rocm:0.1.0"}

@@ -16,8 +16,8 @@ HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 def call(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """The answer's JSON. Raises OSError, which HTTP errors are, too."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(GATEWAY + path, data, HEADERS)
-    with urllib.request.urlopen(request, timeout=max(1.0, DEADLINE - time.monotonic())) as response:
+    request = urllib.request.Request(GATEWAY + path, data, HEADERS)  # noqa: S310 - the chart writes http://
+    with urllib.request.urlopen(request, timeout=max(1.0, DEADLINE - time.monotonic())) as response:  # noqa: S310
         answer: dict[str, Any] = json.loads(response.read())
         return answer
 
