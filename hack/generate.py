@@ -2,6 +2,7 @@
 
 The worker wire: message classes, their types, and the gRPC stubs, written beside the `.proto`. The custom resources' definitions,
 written from their typed source to `manifests/crds` and, byte for byte, to the chart, which cannot read files outside its own folder.
+What each image installs, written to `images/requirements`.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from hack.images import requirements
 
 from stoker_operator.api.crd import crd
 from stoker_operator.api.resources import RESOURCES
@@ -23,6 +25,7 @@ HEADER = "# Made by `make generate` from operator/stoker_operator/api.\n"
 def main() -> int:
     """Write all generated files below the repository's root; the exit code is protoc's."""
     write_crds()
+    requirements.write()
     return write_stubs()
 
 
