@@ -9,7 +9,7 @@ ARGS ?=
 FAKE_NODES ?= 0
 GPUS ?= 0
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full kube cluster-up cluster-down clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full kube cluster-up cluster-down images chart-docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,8 @@ format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-generate: $(VENV)/.installed-dev ## Regenerate everything that is generated (gRPC stubs)
-	@$(BIN)/python hack/generate.py
+generate: $(VENV)/.installed-dev ## Regenerate everything that is generated (gRPC stubs, resource definitions, what images install)
+	@$(BIN)/python -m hack.generate
 
 verify: $(VENV)/.installed-dev ## Fail if a generated file is not what `make generate` makes
 	@$(BIN)/python hack/verify.py
@@ -66,6 +66,12 @@ cluster-up: $(VENV)/.installed-dev ## Start a real Kubernetes node on this machi
 
 cluster-down: $(VENV)/.installed-dev ## Remove it, and everything that belongs to it
 	@$(BIN)/python -m hack.kube down
+
+images: ## Build the container images with buildah (IMAGES="gateway operator" REGISTRY=… TAG=… ARGS="--build-arg PYTHON_IMAGE=…")
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" ARGS="$(ARGS)" images/build $(IMAGES)
+
+chart-docs: $(VENV)/.installed-dev ## Write the chart's rights and sizes into docs/guides/install.md
+	@$(BIN)/python -m hack.chart
 
 clean: ## Remove environments and caches of this checkout
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,8 @@
 """Regenerate everything that is generated: run by `make generate`, compared by `make verify`.
 
 The worker wire: message classes, their types, and the gRPC stubs, written beside the `.proto`. The custom resources' definitions,
-written from their typed source to `manifests/crds`.
+written from their typed source to `manifests/crds` and, byte for byte, to the chart, which cannot read files outside its own folder.
+What each image installs, written to `images/requirements`.
 """
 
 import os
@@ -10,30 +11,37 @@ import sys
 from pathlib import Path
 
 import yaml
+from hack.images import requirements
 
 from stoker_operator.api.crd import crd
 from stoker_operator.api.resources import RESOURCES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
-CRDS = ROOT / "manifests" / "crds"
+CRDS = (ROOT / "manifests" / "crds", ROOT / "charts" / "stoker" / "files" / "crds")
 HEADER = "# Made by `make generate` from operator/stoker_operator/api.\n"
 
 
 def main() -> int:
     """Write all generated files below the repository's root; the exit code is protoc's."""
     write_crds()
+    requirements.write()
     return write_stubs()
 
 
 def write_crds() -> None:
-    """One file per resource; files of resources that are gone are removed."""
-    CRDS.mkdir(parents=True, exist_ok=True)
-    for stale in CRDS.glob("*.yaml"):
-        stale.unlink()
-    for resource in RESOURCES:
-        text = yaml.safe_dump(crd(resource), sort_keys=False, width=140, allow_unicode=True)
-        (CRDS / f"{resource.crd_name}.yaml").write_text(HEADER + text)
+    """One file per resource in each folder; files of resources that are gone are removed."""
+    texts = {
+        f"{resource.crd_name}.yaml": HEADER
+        + yaml.safe_dump(crd(resource), sort_keys=False, width=140, allow_unicode=True)
+        for resource in RESOURCES
+    }
+    for folder in CRDS:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("*.yaml"):
+            stale.unlink()
+        for name, text in texts.items():
+            (folder / name).write_text(text)
 
 
 def write_stubs() -> int:

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = ("proto/**/*_pb2*.py", "proto/**/*_pb2*.pyi", "manifests/crds/*.yaml")
+GENERATED = (
+    "proto/**/*_pb2*.py",
+    "proto/**/*_pb2*.pyi",
+    "manifests/crds/*.yaml",
+    "charts/stoker/files/crds/*.yaml",
+    "images/requirements/*.txt",
+)
 
 
 def snapshot() -> dict[Path, bytes]:
@@ -20,7 +26,7 @@ def main() -> int:
     """The exit code: 0 if nothing differs, 1 with a list of what does."""
     committed = snapshot()
     generator = subprocess.run(
-        [sys.executable, str(ROOT / "hack" / "generate.py")], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "hack.generate"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if generator.returncode:
         sys.stderr.write(generator.stderr)

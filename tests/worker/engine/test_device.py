@@ -66,3 +66,13 @@ def test_torch_computes_where_there_is_no_compiler(
 def test_native_code_that_was_asked_for_and_cannot_serve_is_an_error(smollm2_gguf: Path) -> None:
     with pytest.raises(SettingsError, match="--device native cannot be used: it computes in fp32, not in bf16; use"):
         opened(smollm2_gguf, device="native", precision="bf16")
+
+
+def test_a_worker_without_torch_says_so_and_why_it_would_need_it(
+    smollm2_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SettingsError, match=r"native code cannot serve: .*bf16.*; torch is not installed here"):
+        opened(smollm2_gguf, precision="bf16", kv_tokens=640)
+    with pytest.raises(SettingsError, match=r"^torch is not installed here"):
+        opened(smollm2_gguf, device="torch", kv_tokens=640)

@@ -29,7 +29,7 @@ def open_device(settings: EngineSettings, tell: Callable[[LoadProgress], None]) 
         if settings.device == "native":
             raise SettingsError(f"--device native cannot be used: {error}; use --device torch, or auto") from error
         logger.warning("native code cannot serve: %s; torch computes instead, at a half to a third of the speed", error)
-        return _torch_device(source, settings)
+        return _torch_device(source, settings, f"native code cannot serve: {error}; ")
 
 
 def _native_device(source: WeightSource, settings: EngineSettings) -> Device:
@@ -41,8 +41,13 @@ def _native_device(source: WeightSource, settings: EngineSettings) -> Device:
     return NativeDevice(source, library_path(), _threads(settings))
 
 
-def _torch_device(source: WeightSource, settings: EngineSettings) -> Device:
-    limit_torch(_threads(settings))
+def _torch_device(source: WeightSource, settings: EngineSettings, why: str = "") -> Device:
+    try:
+        limit_torch(_threads(settings))
+    except ModuleNotFoundError:
+        raise SettingsError(
+            f"{why}torch is not installed here: use a worker with torch, such as the image worker-cuda"
+        ) from None
     from stoker_worker.execution.torch_device import TorchDevice
 
     return TorchDevice(source, settings.precision)
