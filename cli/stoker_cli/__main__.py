@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a server or process failed, 2 wrong usage or input, 130 in
 
 import sys
 from collections.abc import Callable
-from importlib import metadata
 
 import typer
 
@@ -15,13 +14,14 @@ from stoker_cli.chat.command import chat
 from stoker_cli.errors import CommandError
 from stoker_cli.up.command import up
 from stoker_cli.verbs import VERBS, Verb, dispatch
+from stoker_core.version import VERSION
 
 INTERRUPTED = 130
 
 
 def version() -> None:
     """Print the version."""
-    console.stdout().print(metadata.version("stoker"))
+    console.stdout().print(VERSION)
 
 
 def make_app() -> typer.Typer:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,26 +118,18 @@ def _sources(recipe: Recipe) -> Layer:
             shutil.copytree(
                 ROOT / package, folder / Path(package).name, ignore=shutil.ignore_patterns("__pycache__", "prebuilt")
             )
-        # Programs ask for their version as of any installed package.
-        about = folder / f"stoker-{_version()}.dist-info" / "METADATA"
-        about.parent.mkdir()
-        about.write_text(f"Metadata-Version: 2.1\nName: stoker\nVersion: {_version()}\n")
         if recipe.native:
             native = folder / "stoker_worker" / "kernels" / "native" / "prebuilt"
             environment = {**os.environ, "PYTHONPATH": str(ROOT / "worker")}
             _run([sys.executable, "-m", "stoker_worker.kernels.native", str(native)], environment)
         _compile(folder, SOURCES)
 
-    digest = blake2b(repr((recipe.packages, recipe.native, _version())).encode())
+    digest = blake2b(repr((recipe.packages, recipe.native)).encode())
     for package in recipe.packages:
         for file in sorted((ROOT / package).rglob("*")):
             if file.is_file() and not {"__pycache__", "prebuilt"} & set(file.parts):
                 digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return _kept(f"sources-{recipe.module}", digest.digest(), SOURCES, copy)
-
-
-def _version() -> str:
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def _model() -> Layer:

@@ -27,6 +27,10 @@ class Leader:
         self._seen: Seen | None = None
         self._lease: Json | None = None
 
+    async def look(self) -> None:
+        """Read the Lease, whoever holds it. Raises KubeError."""
+        await self._read()
+
     async def win(self) -> None:
         """Return as soon as this process holds the Lease."""
         while True:

@@ -31,7 +31,6 @@ from stoker_operator.queue import Queue
 from stoker_operator.reconcile import deployment, others
 from stoker_operator.reconcile.context import Context
 from stoker_operator.reconcile.notes import Notes
-from stoker_operator.reconcile.rungs import RungClock
 from stoker_operator.reconcile.secrets import Presence
 from stoker_operator.resync import Resync
 from stoker_operator.settings import Settings, Workers
@@ -74,6 +73,7 @@ async def _standby_and_lead(
     settings: Settings, access: Access, client: Client, health: Health, metrics: Metrics, stop: asyncio.Event
 ) -> None:
     leader = Leader(client, settings.namespace, settings.identity, settings.leadership)
+    await _retried(leader.look)
     health.standing_by = True
     await leader.win()
     metrics.leading.set(1)
@@ -140,7 +140,6 @@ class Operator:
             presence=Presence(client),
             demand=self._demand,
             notes=Notes(client, settings.identity, metrics, _now),
-            rungs=RungClock(metrics),
             metrics=metrics,
             now=_now,
         )

@@ -1,6 +1,7 @@
 """Keys to reconcile: each at most once at a time, the latest wish wins, and whoever fails tries again later.
 
-Keys that are ready are taken in the order in which they became so, whatever kind they are. A key that is added while its reconcile is
+Keys that are ready are taken in the order in which they became so, whatever kind they are; those that were added without news, for a
+resync, after all others. A key that is added while its reconcile is
 under way is taken again afterwards: what was observed may be older than the event that added it.
 """
 
@@ -40,6 +41,7 @@ class Queue(Generic[K]):
     def __init__(self, clock: Callable[[], float] = time.monotonic, luck: Callable[[], float] = random.random) -> None:
         self._clock, self._luck = clock, luck
         self._ready: dict[K, float] = {}
+        self._unhurried: dict[K, float] = {}
         self._later: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._working: set[K] = set()
@@ -56,8 +58,14 @@ class Queue(Generic[K]):
             self._again.add(key)
         else:
             self._later.pop(key, None)
-            self._ready.setdefault(key, self._clock())
+            self._ready.setdefault(key, self._unhurried.pop(key, self._clock()))
         self._changed.set()
+
+    def add_unhurried(self, key: K) -> None:
+        """Reconcile `key` when nothing else is to be done; there is no news of it."""
+        if key not in self._ready and key not in self._working:
+            self._unhurried.setdefault(key, self._clock())
+            self._changed.set()
 
     async def run(self, work: Callable[[K], Awaitable[float | None]], concurrency: int) -> None:
         """Call `work` for each key, until cancelled; it returns in how many seconds it wants to be called again, or None.
@@ -70,9 +78,9 @@ class Queue(Generic[K]):
 
     def depth(self) -> Depth:
         """What is waiting now."""
-        oldest = next(iter(self._ready.values()), None)
+        oldest = min((next(iter(lane.values())) for lane in (self._ready, self._unhurried) if lane), default=None)
         age = 0.0 if oldest is None else self._clock() - oldest
-        return Depth(len(self._ready), len(self._later), len(self._working), age)
+        return Depth(len(self._ready) + len(self._unhurried), len(self._later), len(self._working), age)
 
     async def _worker(self, work: Callable[[K], Awaitable[float | None]]) -> None:
         while True:
@@ -99,10 +107,10 @@ class Queue(Generic[K]):
     async def _take(self) -> K:
         while True:
             self._ripen()
-            if self._ready:
-                key = next(iter(self._ready))
-                del self._ready[key]
-                if self._ready:
+            if lane := self._ready or self._unhurried:
+                key = next(iter(lane))
+                del lane[key]
+                if self._ready or self._unhurried:
                     self._changed.set()  # another worker may take the next
                 return key
             self._changed.clear()

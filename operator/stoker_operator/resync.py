@@ -49,7 +49,7 @@ class Resync:
         """List everything. Raises KubeError."""
         for collection in WATCHED:
             for item in (await self._client.list_all(collection))[0]:
-                self._inbox.seen(collection, item)
+                self._inbox.learn(collection, item)
         self._inbox.reconcile_all()
 
     async def check(self, grace_s: float = GRACE_S) -> None:

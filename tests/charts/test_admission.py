@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from hack.chart import NAMESPACE, Object, template
-from tests.charts.chart import Api, applied
+from tests.charts.chart import Api, applied, one
 from tests.charts.conftest import until
+from tests.operator.cluster.test_rights import CLUSTER_RULES, OWN_RULES
 
 GATEWAY = f"system:serviceaccount:{NAMESPACE}:stoker-gateway"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:stoker-operator"
@@ -162,3 +163,21 @@ def test_rights_end_where_the_code_ends(
     }
     answer = release.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
     assert answer.json()["status"]["allowed"] is allowed
+
+
+def test_the_operator_has_the_rights_that_its_own_tests_prove_and_one_more() -> None:
+    rendered = template()
+    given = grants(one(rendered, "ClusterRole", "stoker-operator")["rules"])
+    assert given - grants(CLUSTER_RULES) == {("stoker.dev", "deployments/finalizers", "update")}
+    assert grants(CLUSTER_RULES) <= given
+    assert grants(one(rendered, "Role", "stoker-operator")["rules"]) == grants(OWN_RULES)
+
+
+def grants(rules: list[Object]) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

@@ -7,8 +7,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+from hack import chart
 from hack.images import assemble, requirements
 from hack.images.assemble import RECIPES, Recipe
+
+from stoker_core.version import VERSION
 
 CONTAINERFILE = (requirements.ROOT / "images" / "Containerfile").read_text()
 DISTRIBUTIONS = metadata.packages_distributions()
@@ -81,8 +85,11 @@ def test_both_ways_of_making_an_image_run_the_same(name: str) -> None:
 
 
 def test_the_chart_names_images_that_are_built() -> None:
-    from hack import chart
-
-    named = set(re.findall(r"stoker/([a-z0-9-]+):0\.1\.0", str(chart.template())))
+    named = set(re.findall(rf"stoker/([a-z0-9-]+):{re.escape(VERSION)}", str(chart.template())))
     assert named
     assert named <= RECIPES.keys()
+
+
+def test_chart_and_images_are_of_one_version() -> None:
+    described = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    assert described["appVersion"] == VERSION

@@ -62,6 +62,18 @@ async def test_wishes_for_one_key_are_one() -> None:
     assert work.calls == ["a", "b", "c"]
 
 
+async def test_news_goes_before_what_is_only_looked_at_again() -> None:
+    queue, work = Queue[str](), Work()
+    work.gate.set()
+    for key in ("a", "b", "c"):
+        queue.add_unhurried(key)
+    queue.add("d")
+    queue.add("c")
+    async with running(queue, work, 1):
+        await until(lambda: len(work.calls) == 4)
+    assert work.calls == ["d", "c", "a", "b"]
+
+
 async def test_a_key_added_while_it_is_worked_on_is_worked_on_again() -> None:
     queue, work = Queue[str](), Work()
     queue.add("a")

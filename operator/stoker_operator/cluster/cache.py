@@ -123,6 +123,8 @@ class Cache:
             self._index_workload(before, after)
         elif collection == paths.NODES:
             self._index_node(before, after)
+        elif collection == paths.DEPLOYMENTS and after is None:
+            self.usage.forget(before.ref.uid)
         elif collection == paths.GPU_POOLS:
             self.usage.pool_changed((after or before).ref.name)
         return Change(collection, before, after, freed)

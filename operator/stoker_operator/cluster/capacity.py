@@ -35,6 +35,11 @@ class Usage:
         else:
             self._promised.pop((uid, pool), None)
 
+    def forget(self, uid: str) -> None:
+        """The Deployment is gone: nothing is promised to it any more."""
+        for wish in [wish for wish in self._promised if wish[0] == uid]:
+            del self._promised[wish]
+
     def workload_changed(self, before: Workload | None, after: Workload | None, resource: str) -> None:
         """What a workload asks for is promised; one that is gone needs nothing."""
         if before and before.owner and (not after or not after.owner):

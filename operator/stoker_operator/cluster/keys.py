@@ -69,7 +69,7 @@ def _itself(change: Change) -> Key:
 def _of_deployment(change: Change, _: Cache) -> Concerned:
     if _only_status_changed(change):
         return Concerned(frozenset())
-    return Concerned(frozenset({_itself(change)}))
+    return Concerned(frozenset({_itself(change)}), frozenset({ROOM} if change.after is None else ()))
 
 
 def _of_model(change: Change, cache: Cache) -> Concerned:

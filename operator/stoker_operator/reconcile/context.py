@@ -13,7 +13,6 @@ from stoker_operator.metrics import Metrics
 from stoker_operator.pki.store import Certificates
 from stoker_operator.planning.pod import Platform
 from stoker_operator.reconcile.notes import Notes
-from stoker_operator.reconcile.rungs import RungClock
 from stoker_operator.reconcile.secrets import Presence
 
 
@@ -34,6 +33,5 @@ class Context:
     presence: Presence
     demand: DemandBook
     notes: Notes
-    rungs: RungClock
     metrics: Metrics
     now: Callable[[], dt.datetime]

@@ -18,6 +18,7 @@ from stoker_operator.reconcile.children import apply_children, delete_children
 from stoker_operator.reconcile.context import Context
 from stoker_operator.reconcile.observe import own_children, secrets_named, world_of
 from stoker_operator.reconcile.report import report
+from stoker_operator.reconcile.rungs import time_rungs
 
 SECRET_RETRY_S = 3.0  # nobody tells of Secrets: a missing one is asked for again after so long
 CERTIFICATE_AGE_S = 300.0
@@ -46,7 +47,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
     demand = context.demand.shown(record.ref.uid, record.status.get("demand"), context.now().timestamp())
     status = msgspec.structs.replace(planned.status, demand=demand)
     made = await report(context, DEPLOYMENTS, record, status, refused or list(planned.rungs))
-    context.rungs.reached(record, made)
+    time_rungs(context.metrics, context.inbox.spell(record.ref.uid), made)
     return SECRET_RETRY_S if refused or named - secrets else None
 
 

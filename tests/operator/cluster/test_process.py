@@ -70,14 +70,17 @@ def port(operator: OperatorProcess) -> int:
 
 
 def until_serving(operator: OperatorProcess) -> None:
-    """A process answers as soon as it has its port, whoever leads."""
+    """A process is ready as soon as the API server has answered it, whoever leads."""
     deadline = time.monotonic() + 20
-    while "http on port" not in operator.log.read_text():
+    while not ("http on port" in operator.log.read_text() and answers(operator, "/readyz")):
         assert operator.process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    for path in ("/healthz", "/readyz"):
-        assert httpx.get(f"http://127.0.0.1:{port(operator)}{path}", trust_env=False).status_code == 200
+    assert answers(operator, "/healthz")
+
+
+def answers(operator: OperatorProcess, path: str) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port(operator)}{path}", trust_env=False).status_code == 200
 
 
 def metric(operator: OperatorProcess, name: str) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -10,6 +9,7 @@ import grpc
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker.worker.v1.worker_pb2_grpc import WorkerServicer
 from stoker_core.names import MAX_TOP_LOGPROBS, PROTOCOL_VERSION
+from stoker_core.version import VERSION
 from stoker_worker.service.front import Front
 from stoker_worker.service.identity import Guard, Role
 from stoker_worker.service.streams import GatewayStream
@@ -74,7 +74,7 @@ class WorkerService(WorkerServicer):
         return pb.WorkerInfo(
             protocol=PROTOCOL_VERSION,
             instance=settings.instance,
-            version=version("stoker"),
+            version=VERSION,
             deployment_uid=settings.deployment_uid,
             region=settings.region,
             pool=settings.pool,
