@@ -5,7 +5,9 @@ WorkerError
 ├── SettingsError        a setting is unknown or out of range; names it
 ├── OutOfMemory          weights or KV do not fit; says how much is missing
 ├── NativeUnavailable    the native step cannot be used here; says why
-└── EngineFailure        the engine process cannot go on
+├── EngineFailure        the engine process cannot go on
+├── SourceError          weights cannot be fetched from there, or not to here; says what to change
+└── FetchInterrupted     weights are not here yet, for reasons that pass; the next start goes on where this one ended
 """
 
 from pathlib import Path
@@ -38,3 +40,11 @@ class NativeUnavailable(WorkerError):
 
 class EngineFailure(WorkerError):
     """The engine process cannot go on; its requests are lost and it must be restarted."""
+
+
+class SourceError(WorkerError):
+    """Weights cannot be fetched before somebody changes something: the source, its credentials or the disk."""
+
+
+class FetchInterrupted(WorkerError):
+    """Weights are not complete, for a reason that passes; what was fetched stays."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.worker.service.pki import WORKER_NAMES, authority, issue
 
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker.worker.v1.worker_pb2_grpc import WorkerAdminStub, WorkerStub
 from stoker_worker.errors import SettingsError
 from stoker_worker.service.certificates import server_credentials
 from stoker_worker.settings import Address, Tls
-from tests.worker.service.pki import WORKER_NAMES, authority, issue
 
 DENIED, DONE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.OK
 

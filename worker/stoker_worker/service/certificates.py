@@ -37,7 +37,9 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
     """
     reloader = Reloader(tls)
     return grpc.dynamic_ssl_server_credentials(
-        reloader.current.for_grpc(), reloader.changed, require_client_authentication=True
+        reloader.current.for_grpc(),
+        reloader.changed,  # type: ignore[arg-type]  # the stubs forget that None means "no change"
+        require_client_authentication=True,
     )
 
 
