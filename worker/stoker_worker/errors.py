@@ -8,6 +8,7 @@ WorkerError
 ├── EngineFailure        the engine process cannot go on
 ├── SourceError          weights cannot be fetched from there, or not to here; says what to change
 └── FetchInterrupted     weights are not here yet, for reasons that pass; the next start goes on where this one ended
+    └── FetchStopped     this file is not to blame: another one's failure ended the run
 """
 
 from pathlib import Path
@@ -47,4 +48,20 @@ class SourceError(WorkerError):
 
 
 class FetchInterrupted(WorkerError):
-    """Weights are not complete, for a reason that passes; what was fetched stays."""
+    """Weights are not complete, for a reason that passes; what was fetched stays.
+
+    retry_after_s  how long the source asks to be left alone
+    in_vain        trying the same again would change nothing; a new start may
+    """
+
+    def __init__(self, problem: str, retry_after_s: float | None = None, *, in_vain: bool = False) -> None:
+        super().__init__(problem)
+        self.retry_after_s = retry_after_s
+        self.in_vain = in_vain
+
+
+class FetchStopped(FetchInterrupted):
+    """Another file's failure ended the run."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped", in_vain=True)
