@@ -12,7 +12,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from stoker_worker.errors import FetchInterrupted, SourceError
 from stoker_worker.fetch.digests import Digest, Kind
 from stoker_worker.fetch.settings import HUB, HubSource
-from stoker_worker.fetch.store import CHUNK_BYTES, CONNECT_S, READ_S, Answer, Listing, RemoteFile, first_byte
+from stoker_worker.fetch.store import CONNECT_S, READ_S, Answer, Listing, RemoteFile, first_byte
 
 CLIENT = "stoker"
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -62,7 +62,8 @@ class HubStore:
             begins = first_byte(response.status_code, response.headers.get("Content-Range", ""), first)
             if begins is None:
                 raise FetchInterrupted(f"bytes from {first} on were asked for, others were answered")
-            yield Answer(begins, response.iter_raw(CHUNK_BYTES))
+            # As it comes: what is gathered to larger pieces is lost when the connection breaks.
+            yield Answer(begins, response.iter_raw())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from stoker_worker.fetch.digests import Digest
 
-CHUNK_BYTES = 1 << 20
+# What is lost at most where a connection breaks.
+CHUNK_BYTES = 1 << 18
 CONNECT_S, READ_S = 10.0, 30.0
 
 
