@@ -17,9 +17,9 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from tests.worker.fetch.hub import Hub, running
 
 from stoker_worker.__main__ import main
-from tests.worker.fetch.hub import Hub, running
 
 TOKEN = "hf_thisTokenMustNeverBeSeen"
 BOUND_S = 60

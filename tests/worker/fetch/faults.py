@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 CHUNK_BYTES = 1 << 18
@@ -45,7 +45,14 @@ class Gate:
     open: threading.Event = field(default_factory=threading.Event)
 
 
-Fault = Refuse | Cut | Flip | Whole | Gate
+@dataclass(frozen=True)
+class Then:
+    """Answer well, but let something happen first."""
+
+    action: Callable[[], object]
+
+
+Fault = Then | Refuse | Cut | Flip | Whole | Gate
 
 
 class Faults:
@@ -62,7 +69,11 @@ class Faults:
         with self._lock:
             self.asked[name].append({key.lower(): value for key, value in headers.items()})
             waiting = self.next.get(name)
-            return waiting.pop(0) if waiting else self.always.get(name)
+            fault = waiting.pop(0) if waiting else self.always.get(name)
+        if isinstance(fault, Then):
+            fault.action()
+            return None
+        return fault
 
     def body(self, name: str, data: bytes, fault: Fault | None) -> Iterator[bytes]:
         """What of `data` goes out; ends early where the connection is to break."""

@@ -7,7 +7,6 @@ import socket
 from pathlib import Path
 
 import pytest
-
 from tests.worker.fetch.conftest import TOKEN, WANTED, Fetcher, noise, progress
 from tests.worker.fetch.faults import Cut, Flip, Gate, Refuse, Whole
 from tests.worker.fetch.hub import COMMIT, SIGNATURE, Hub
@@ -40,13 +39,13 @@ def test_what_the_model_needs_comes_and_nothing_else(fetch: Fetcher, hub: Hub) -
 
 def test_a_second_run_asks_nobody(fetch: Fetcher, hub: Hub) -> None:
     fetch(SOURCE, f"--endpoint={hub.url}")
-    asked = {name: len(all) for name, all in hub.faults.asked.items()}
+    asked = {name: len(times) for name, times in hub.faults.asked.items()}
     run = fetch(SOURCE, f"--endpoint={hub.url}")
     assert (run.code, run.last) == (
         0,
         f"stoker fetch: {SOURCE} at {COMMIT[:12]} is here already: 7 files, 6.1 MB in {fetch.to}",
     )
-    assert {name: len(all) for name, all in hub.faults.asked.items()} == asked
+    assert {name: len(times) for name, times in hub.faults.asked.items()} == asked
 
 
 def test_a_file_that_was_cut_afterwards_comes_again(fetch: Fetcher, hub: Hub) -> None:

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from botocore import UNSIGNED
@@ -58,7 +58,7 @@ class BucketStore:
 
     def pinned(self, file: RemoteFile) -> RemoteFile:
         """See Store. SHA-256 where the object was stored with it, else what its ETag tells."""
-        head = self._head(file.name)
+        head = self._head(file.name, ChecksumMode="ENABLED")
         size, etag = int(head["ContentLength"]), str(head["ETag"])
         return RemoteFile(file.name, size, self._digest(file.name, size, etag, head), etag)
 
@@ -72,7 +72,7 @@ class BucketStore:
             begins = first_byte(status, got.get("ContentRange", ""), first)
             if begins is None:
                 raise FetchInterrupted(f"bytes from {first} on were asked for, others were answered")
-            with got["Body"] as body:
+            with closing(got["Body"]) as body:
                 yield Answer(begins, body.iter_chunks(CHUNK_BYTES))
 
     def _alone(self) -> Listing:
