@@ -71,7 +71,7 @@ def parts_etag(part_bytes: int) -> str:
         Digest(Kind.GIT_SHA1, hashlib.sha1(b"blob 1000000\0" + DATA).hexdigest()),
         Digest(Kind.MD5, hashlib.md5(DATA).hexdigest()),
         Digest(Kind.SIZE),
-        *(Digest(Kind.MD5_PARTS, parts_etag(size), size) for size in (1, 250_000, 300_001, 1_000_000, 2_000_000)),
+        *(Digest(Kind.MD5_PARTS, parts_etag(size), size) for size in (7_001, 250_000, 300_001, 1_000_000, 2_000_000)),
     ],
 )
 @pytest.mark.parametrize("step", [1_000_000, 65_537])
