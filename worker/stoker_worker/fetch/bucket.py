@@ -9,6 +9,7 @@ from typing import Any
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.exceptions import ConnectionError as NoConnection
 from botocore.session import Session
 
 from stoker_worker.errors import FetchInterrupted, SourceError
@@ -118,7 +119,7 @@ class BucketStore:
             yield
         except ClientError as error:
             raise self._refused(error) from None
-        except HTTPClientError as error:
+        except (HTTPClientError, NoConnection) as error:
             raise FetchInterrupted(f"the connection failed ({type(error).__name__})") from None
         except ParamValidationError:
             raise SourceError(f"{self._source} is no bucket and folder that S3 could have") from None

@@ -61,7 +61,7 @@ class Trying:
             raise FetchStopped
         wait_s = None if error.in_vain else self._patience.wait_s(failures, error.retry_after_s, random.random())
         if wait_s is None:
-            tries = "" if error.in_vain else f" ({failures} tries in a row)"
+            tries = "" if error.in_vain or failures == 1 else f" ({failures} tries in a row)"
             raise FetchInterrupted(f"{what}: {error}{tries}; the next start goes on from here", in_vain=True)
         self._say(f"{what}: {error}; again in {wait_s:.1f} s (failure {failures} of {self._patience.attempts})")
         if self._stop.wait(wait_s):
