@@ -203,7 +203,8 @@ class WorkerPod:
             "name": "fetch",
             "image": self._image,
             "imagePullPolicy": self.platform.image_pull_policy,
-            "args": [*weights.fetch, *self._endpoint()],
+            # The worker's port for metrics, before the worker is there: who may read those may see how far it has come.
+            "args": [*weights.fetch, *self._endpoint(), f"--progress-listen=0.0.0.0:{METRICS_PORT}"],
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
