@@ -213,7 +213,8 @@ class WorkerPod:
             ],
         }
         if weights.secret:
-            made["envFrom"] = [{"secretRef": {"name": weights.secret}}]
+            # By name: whoever may write the Secret shall not choose what the step loads, or through which proxy.
+            made["env"] = [_optional_secret(name, weights.secret) for name in weights.credentials]
         return made
 
     def _endpoint(self) -> tuple[str, ...]:
@@ -221,6 +222,10 @@ class WorkerPod:
         scheme = self.resolved.model.source.uri.partition("://")[0]
         url = self.platform.endpoints.get(scheme)
         return (f"--endpoint={url}",) if url else ()
+
+
+def _optional_secret(name: str, secret: str) -> Manifest:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": True}}}
 
 
 def tls_secret(identity: Identity) -> str:

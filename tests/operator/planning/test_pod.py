@@ -109,8 +109,9 @@ def test_weights(source: dict[str, Any], path: str, fetch: list[str] | None) -> 
     assert [step["args"] for step in steps] == ([fetch] if fetch else [])
     for step in steps:
         assert str(parse_fetch(step["args"][1:], {}).to) == path, "the worker's own command line understands it"
-    assert [step.get("envFrom") for step in steps if "secretRef" in source] == (
-        [[{"secretRef": {"name": "hf"}}]] if "secretRef" in source else []
+    token = {"secretKeyRef": {"name": "hf", "key": "HF_TOKEN", "optional": True}}
+    assert [step.get("env") for step in steps if "secretRef" in source] == (
+        [[{"name": "HF_TOKEN", "valueFrom": token}]] if "secretRef" in source else []
     )
 
 
