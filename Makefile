@@ -9,10 +9,10 @@ ARGS ?=
 FAKE_NODES ?= 0
 GPUS ?= 0
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full control-plane kube cluster-up cluster-down images chart-docs clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full e2e e2e-ci control-plane kube cluster-up cluster-down images chart-docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.installed-up ## Serve the default model on this machine: http://127.0.0.1:8000/v1 (ARGS='--port 9000')
 	@$(BIN)/stoker up $(ARGS)
@@ -29,6 +29,12 @@ unit: install control-plane ## Run the tests alone (ARGS='tests/worker -k prefix
 
 full: install control-plane ## Run the tests in their long form, as before a release (an hour)
 	@$(BIN)/python -m pytest --full $(ARGS)
+
+e2e: install kube ## Tell every story on a real node, with the real model, as root (ARGS=--record)
+	@$(BIN)/python -m pytest e2e $(ARGS)
+
+e2e-ci: install kube ## The stories that every change is tried with
+	@$(BIN)/python -m pytest e2e -m ci $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff check .
