@@ -9,7 +9,7 @@ ARGS ?=
 FAKE_NODES ?= 0
 GPUS ?= 0
 
-.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full e2e e2e-ci kube cluster-up cluster-down images chart-docs clean
+.PHONY: help install up chat test unit lint format verify generate bench bench-gateway bench-operator soak full e2e e2e-ci control-plane kube cluster-up cluster-down images chart-docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,16 +24,16 @@ test: lint verify unit ## Check style, types, import contracts and generated fil
 
 install: $(VENV)/.installed-dev $(LITELLM_VENV)/.installed ## Make the development environment
 
-unit: install ## Run the tests alone (ARGS='tests/worker -k prefix')
+unit: install control-plane ## Run the tests alone (ARGS='tests/worker -k prefix')
 	@$(BIN)/python -m pytest $(ARGS)
 
-full: install ## Run the tests in their long form, as before a release (an hour)
+full: install control-plane ## Run the tests in their long form, as before a release (an hour)
 	@$(BIN)/python -m pytest --full $(ARGS)
 
-e2e: install ## Tell every story on a real node, with the real model, as root (needs `make kube`; ARGS=--record)
+e2e: install kube ## Tell every story on a real node, with the real model, as root (ARGS=--record)
 	@$(BIN)/python -m pytest e2e $(ARGS)
 
-e2e-ci: install ## The stories that every change is tried with
+e2e-ci: install kube ## The stories that every change is tried with
 	@$(BIN)/python -m pytest e2e -m ci $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
@@ -63,6 +63,9 @@ bench-operator: $(VENV)/.installed-dev ## Measure what the operator costs: 10, 1
 
 soak: $(VENV)/.installed-dev ## 2,000 mixed requests with disconnects against a running stack; writes bench/results/
 	@$(BIN)/python -m bench.soak $(ARGS)
+
+control-plane: $(VENV)/.installed-dev # What the tests run of Kubernetes: built once, in minutes
+	@$(BIN)/python -m hack.kube build etcd kube-apiserver kube-controller-manager kube-scheduler kwok kubectl helm > /dev/null
 
 kube: $(VENV)/.installed-dev ## Build Kubernetes and what a node needs from Go modules (once; minutes)
 	@$(BIN)/python -m hack.kube build $(ARGS)

@@ -1,8 +1,9 @@
 """Everything a gateway process owns, built once and passed down."""
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from hashlib import sha256
@@ -16,6 +17,7 @@ from stoker_gateway.metering.sink import DiscardSink, JsonlSink, UsageSink
 from stoker_gateway.observability.metrics import Metrics
 from stoker_gateway.observability.tracing import tracer_for
 from stoker_gateway.routing.table import ModelEntry
+from stoker_gateway.rpc.cancellation import heed_cancellation
 from stoker_gateway.rpc.tls import ClientTls
 from stoker_gateway.settings import Settings
 from stoker_gateway.sources import endpoints_file
@@ -24,6 +26,10 @@ from stoker_gateway.workers.held import HeldQueue
 from stoker_gateway.workers.pool import WorkerPool
 from stoker_gateway.workers.signal import Signal
 from stoker_gateway.workers.texts import TextStore
+
+RESTART_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -114,7 +120,8 @@ class Gateway:
         tasks = []
         if (path := self.settings.endpoints_file) is not None:
             self.pool.set_targets("file", endpoints_file.read(path))
-            tasks.append(asyncio.create_task(endpoints_file.follow(path, partial(self.pool.set_targets, "file"))))
+            follow = partial(endpoints_file.follow, path, partial(self.pool.set_targets, "file"))
+            tasks.append(asyncio.create_task(self._kept_up(follow)))
         if self.settings.api_server is not None:
             # Without a cluster, its client is not even loaded.
             from stoker_gateway.sources.api_client import connected
@@ -123,12 +130,23 @@ class Gateway:
             client = await self._stack.enter_async_context(connected(self.settings.api_server))
             source = ClusterSource(client, self.pool, self.held)
             self._cluster_seen = lambda: source.synced
-            tasks.append(asyncio.create_task(source.run()))
+            tasks.append(asyncio.create_task(self._kept_up(source.run)))
             if self.settings.operator and self.settings.tls:
                 tls = ClientTls(self.settings.tls)
                 reporter = DemandReporter(self.settings.operator, tls, self.pool.instance, self.pool, self.held)
-                tasks.append(asyncio.create_task(reporter.run()))
+                tasks.append(asyncio.create_task(self._kept_up(reporter.run)))
         self._stack.push_async_callback(_cancel, tasks)
+
+    async def _kept_up(self, run: Callable[[], Awaitable[None]]) -> None:
+        """What runs for ever begins anew after a defect, which is counted: without it the gateway would grow blind."""
+        while True:
+            try:
+                await run()
+            except Exception:
+                self.metrics.defect()
+                log.exception("a source of workers failed")
+            heed_cancellation()
+            await asyncio.sleep(RESTART_S)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -19,12 +19,13 @@ PROJECT = "stoker"
 
 # Layers by what their images have below them already.
 SHARED = ("wire", "tracing")
+WORKER = ("worker", "fetch")
 LAYERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "shared": (SHARED, ()),
     "operator": (("operator",), SHARED),
     "gateway": (("gateway",), SHARED),
-    "worker": (("worker",), SHARED),
-    "torch": (("worker", "torch"), ("worker",)),
+    "worker": (WORKER, SHARED),
+    "torch": ((*WORKER, "torch"), WORKER),
 }
 
 

@@ -81,6 +81,9 @@ class Inbox:
 
     def reconcile_all(self) -> None:
         """Every resource, whether something changed or not; whatever did change goes first."""
+        for record in self._cache.customs(DEPLOYMENTS):
+            if not record.is_told:
+                self._queue.add(Key(DEPLOYMENTS, record.ref.namespace, record.ref.name))
         for key in all_keys(self._cache):
             self._queue.add_unhurried(key)
 
@@ -96,5 +99,4 @@ class Inbox:
 
     def _note_time(self, before: Custom | None, after: Custom) -> None:
         if before is None or before.ref.uid != after.ref.uid or before.generation != after.generation:
-            told_already = any(one.observed_generation == after.generation for one in after.conditions)
-            self._spells[after.ref.uid] = Spell(time.monotonic(), told_already)
+            self._spells[after.ref.uid] = Spell(time.monotonic(), after.is_told)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import grpc
 import httpx
+import msgspec
 import pytest
 import yaml
 from hack.kube import control_plane
@@ -25,6 +26,7 @@ from stoker_core.principals import Scope
 from stoker_gateway import keys
 from stoker_gateway.rpc.tls import TlsFiles
 from stoker_gateway.settings import Limits
+from stoker_gateway.sources.objects import DeploymentSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "accounts/stoker/models/smollm2-135m-instruct"
@@ -220,6 +222,20 @@ async def test_a_request_for_a_deployment_that_sleeps_wakes_it_and_is_answered(w
     assert await world.replicas(space, "cold") == 1
     await world.worker(space, uid)
     assert await asyncio.gather(*waiting) == [TEXT] * 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"replicas": 3}, 3),
+        ({"autoscaling": {"min": 2, "max": 4}}, 2),
+        ({"autoscaling": {"max": 4}}, 0),
+        ({"autoscaling": {"min": 2, "max": 4}, "replicas": 0}, 0),
+    ],
+    ids=["a number", "the smallest, until somebody writes one", "none", "a number over the smallest"],
+)
+def test_who_sleeps_is_told_from_who_starts(spec: dict[str, Any], wanted: int) -> None:
+    assert msgspec.convert({"model": "m", **spec}, DeploymentSpec).wanted == wanted
 
 
 async def test_a_request_that_nobody_can_answer_in_time_says_when_to_come_again(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from stoker.worker.v1 import worker_pb2 as pb
 from stoker_core.text import TextBundle
+from stoker_gateway.rpc.errors import Code, RpcError
 from stoker_gateway.workers.connection import back_off_s
 from stoker_gateway.workers.dispatch import Told, dispatch
 from stoker_gateway.workers.inbox import EndReason, Finish, Inbox, RefusalReason
@@ -109,3 +110,16 @@ async def test_a_signal_is_kept_until_it_is_waited_for() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await signal.wait()
+
+
+async def test_a_connection_ends_when_it_is_cancelled_in_the_turn_in_which_it_fails(stage: Any) -> None:
+    await stage.worker()
+    served = await stage.serve()
+    await served.ready(1)
+    (member,) = served.gateway.pool._members.values()
+    (call,) = [member.connection._call]
+    call.close(RpcError(Code.UNAVAILABLE, "lost"))  # the session's task fails in its next turn …
+    await asyncio.sleep(0)
+    member.task.cancel()  # … while its group waits for the others to end
+    done, _ = await asyncio.wait([member.task], timeout=10)
+    assert done, "it went on connecting"

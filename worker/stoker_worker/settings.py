@@ -1,16 +1,16 @@
 """What a worker can be told: parsed once from the command line, checked, and passed down as frozen values."""
 
-import argparse
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from uuid import uuid4
 
 from stoker_core.blocks import CHAIN_UNIT
 from stoker_worker.errors import SettingsError
+from stoker_worker.options import Option, one_of, parsed, required, seconds, whole
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "native", "torch")
@@ -134,103 +134,53 @@ class WorkerSettings:
             raise SettingsError("--metrics-listen takes HOST:PORT")
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise SettingsError(f"{text!r} is no whole number from {least}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise SettingsError(f"{text!r} is no number of seconds")
-    return value
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise SettingsError(f"{text!r} is not one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """`field` is the settings' field; the option has dashes and no unit."""
-
-    field: str
-    parse: Callable[[str], Any]
-    metavar: str
-    help: str
-    repeat: bool = False
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.field.removesuffix("_s").replace("_", "-")
-
-
-MODEL = _Option("model", Path, "PATH", "a GGUF file or a Hugging Face folder")
+MODEL = Option("model", Path, "PATH", "a GGUF file or a Hugging Face folder")
 ENGINE_OPTIONS = (
-    _Option("precision", _one_of(PRECISIONS), "|".join(PRECISIONS), "of weights and KV"),
-    _Option(
-        "device", _one_of(DEVICES), "|".join(DEVICES), "what computes; auto: native code where it serves, else torch"
+    Option("precision", one_of(PRECISIONS), "|".join(PRECISIONS), "of weights and KV"),
+    Option(
+        "device", one_of(DEVICES), "|".join(DEVICES), "what computes; auto: native code where it serves, else torch"
     ),
-    _Option("threads", _whole(0), "N", "CPU threads of the computation; 0: all cores"),
-    _Option("kv_tokens", _whole(0), "N", "tokens of KV cache; 0: by free memory"),
-    _Option("block_size", _whole(1), "N", f"tokens of a KV block, a multiple of {CHAIN_UNIT}"),
-    _Option("max_batch_tokens", _whole(1), "N", "tokens of one step"),
-    _Option("max_batch_sequences", _whole(1), "N", "sequences of one step"),
-    _Option("max_context", _whole(0), "N", "tokens of prompt and output together; 0: the model's own"),
+    Option("threads", whole(0), "N", "CPU threads of the computation; 0: all cores"),
+    Option("kv_tokens", whole(0), "N", "tokens of KV cache; 0: by free memory"),
+    Option("block_size", whole(1), "N", f"tokens of a KV block, a multiple of {CHAIN_UNIT}"),
+    Option("max_batch_tokens", whole(1), "N", "tokens of one step"),
+    Option("max_batch_sequences", whole(1), "N", "sequences of one step"),
+    Option("max_context", whole(0), "N", "tokens of prompt and output together; 0: the model's own"),
 )
+PREFIX_CACHE = Option("prefix_cache", str, "", "share KV of equal prefixes", switch=True)
 WORKER_OPTIONS = (
-    _Option("listen", Address.parse, "ADDRESS", "unix:PATH or HOST:PORT to serve gRPC on"),
-    _Option("health_listen", Address.parse, "ADDRESS", "a further address for the gRPC health protocol, without TLS"),
-    _Option("metrics_listen", Address.parse, "HOST:PORT", "serve Prometheus metrics over HTTP here"),
-    _Option("model_id", str, "ID", "the model's name (default: accounts/local/models/ and the file's name)"),
-    _Option("alias", str, "NAME", "another name for the model; repeatable (default: the id's last part)", repeat=True),
-    _Option("region", str, "NAME", "where this worker runs"),
-    _Option("pool", str, "NAME", "the pool of machines it runs in"),
-    _Option("tier", str, "NAME", "the tier of its Deployment"),
-    _Option("deployment_uid", str, "UID", "the Deployment it belongs to"),
-    _Option("instance", str, "ID", "names this process (default: random)"),
-    _Option("max_queue", _whole(1), "N", "accepted requests that have not ended; more are refused"),
-    _Option("drain_timeout_s", _seconds, "SECONDS", "how long a stopping worker lets requests finish"),
-    _Option("otlp_endpoint", str, "URL", "OTLP/HTTP address to send traces to"),
-    _Option("tls_cert", Path, "FILE", "this worker's certificate chain, PEM"),
-    _Option("tls_key", Path, "FILE", "its private key, PEM"),
-    _Option("tls_ca", Path, "FILE", "the authority whose certificates may connect, PEM"),
+    Option("listen", Address.parse, "ADDRESS", "unix:PATH or HOST:PORT to serve gRPC on"),
+    Option("health_listen", Address.parse, "ADDRESS", "a further address for the gRPC health protocol, without TLS"),
+    Option("metrics_listen", Address.parse, "HOST:PORT", "serve Prometheus metrics over HTTP here"),
+    Option("model_id", str, "ID", "the model's name (default: accounts/local/models/ and the file's name)"),
+    Option("alias", str, "NAME", "another name for the model; repeatable (default: the id's last part)", repeat=True),
+    Option("region", str, "NAME", "where this worker runs"),
+    Option("pool", str, "NAME", "the pool of machines it runs in"),
+    Option("tier", str, "NAME", "the tier of its Deployment"),
+    Option("deployment_uid", str, "UID", "the Deployment it belongs to"),
+    Option("instance", str, "ID", "names this process (default: random)"),
+    Option("max_queue", whole(1), "N", "accepted requests that have not ended; more are refused"),
+    Option("drain_timeout_s", seconds, "SECONDS", "how long a stopping worker lets requests finish"),
+    Option("otlp_endpoint", str, "URL", "OTLP/HTTP address to send traces to"),
+    Option("tls_cert", Path, "FILE", "this worker's certificate chain, PEM"),
+    Option("tls_key", Path, "FILE", "its private key, PEM"),
+    Option("tls_ca", Path, "FILE", "the authority whose certificates may connect, PEM"),
 )
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse that raises SettingsError instead of leaving the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}; see {self.prog} --help")
 
 
 def parse_serve(arguments: Sequence[str]) -> tuple[WorkerSettings, EngineSettings]:
     """Settings of the verb `serve`. Raises SettingsError."""
-    parser = _parser("serve", "Serve one model over gRPC.", (MODEL, *WORKER_OPTIONS, *ENGINE_OPTIONS))
-    given = _given(parser.parse_args(arguments), (MODEL, *WORKER_OPTIONS, *ENGINE_OPTIONS))
+    options = (MODEL, *WORKER_OPTIONS, *ENGINE_OPTIONS, PREFIX_CACHE)
+    given = parsed("serve", "Serve one model over gRPC.", options, arguments)
     engine = _engine_settings(given)
     return _worker_settings(given, engine.model_path), engine
 
 
 def parse_engine(arguments: Sequence[str]) -> tuple[int, EngineSettings]:
     """The inherited socket's descriptor and the settings of the verb `engine`. Raises SettingsError."""
-    options = (MODEL, _Option("fd", _whole(0), "N", "the inherited socket to the front"), *ENGINE_OPTIONS)
-    parser = _parser("engine", "Run one engine; only `serve` starts it.", options)
-    given = _given(parser.parse_args(arguments), options)
-    return int(_required(given, "fd")), _engine_settings(given)
+    options = (MODEL, Option("fd", whole(0), "N", "the inherited socket to the front"), *ENGINE_OPTIONS, PREFIX_CACHE)
+    given = parsed("engine", "Run one engine; only `serve` starts it.", options, arguments)
+    return int(required(given, "fd")), _engine_settings(given)
 
 
 def engine_arguments(settings: EngineSettings) -> list[str]:
@@ -241,46 +191,10 @@ def engine_arguments(settings: EngineSettings) -> list[str]:
     return [*arguments, "--prefix-cache" if settings.prefix_cache else "--no-prefix-cache"]
 
 
-def _parser(verb: str, description: str, options: Sequence[_Option]) -> _Parser:
-    parser = _Parser(prog=f"stoker worker {verb}", description=description, allow_abbrev=False)
-    for option in options:
-        parser.add_argument(
-            option.flag,
-            dest=option.field,
-            metavar=option.metavar,
-            help=option.help,
-            action="append" if option.repeat else "store",
-        )
-    parser.add_argument("--prefix-cache", action=argparse.BooleanOptionalAction, help="share KV of equal prefixes")
-    return parser
-
-
-def _given(namespace: argparse.Namespace, options: Sequence[_Option]) -> dict[str, Any]:
-    """Parsed values of the options that were given."""
-    given: dict[str, Any] = {}
-    for option in options:
-        text = getattr(namespace, option.field)
-        if text is None:
-            continue
-        try:
-            given[option.field] = [option.parse(item) for item in text] if option.repeat else option.parse(text)
-        except SettingsError as error:
-            raise SettingsError(f"{option.flag}: {error}") from None
-    if namespace.prefix_cache is not None:
-        given["prefix_cache"] = namespace.prefix_cache
-    return given
-
-
-def _required(given: Mapping[str, Any], name: str) -> Any:
-    if name not in given:
-        raise SettingsError(f"--{name} is missing; see --help")
-    return given[name]
-
-
 def _engine_settings(given: Mapping[str, Any]) -> EngineSettings:
     known = {field.name for field in fields(EngineSettings)}
     return EngineSettings(
-        model_path=_required(given, "model"), **{name: value for name, value in given.items() if name in known}
+        model_path=required(given, "model"), **{name: value for name, value in given.items() if name in known}
     )
 
 
@@ -289,7 +203,7 @@ def _worker_settings(given: Mapping[str, Any], model_path: Path) -> WorkerSettin
     values = {name: value for name, value in given.items() if name in known}
     values.setdefault("model_id", derived_model_id(model_path))
     values.setdefault("instance", uuid4().hex)
-    _required(given, "listen")
+    required(given, "listen")
     if "@" in values["model_id"] or not values["model_id"]:
         raise SettingsError(
             f"--model-id {values['model_id']!r} must not be empty or contain @: that begins the revision"

@@ -1,5 +1,6 @@
 """The few requests that a gateway makes of an API server: list, watch, and one patch."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -56,12 +57,14 @@ class ApiClient:
         }
         limits = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=SILENCE_S)
         async with self._answer("GET", path, query, limits) as answer:
-            rest = b""
-            async for data in answer.content.iter_any():
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
+            try:
+                async for line in _lines(answer.content):
                     event = msgspec.json.decode(line)
                     yield event["type"], event["object"]
+            finally:
+                # A stream that is left in the middle: TLS's farewell could take longer than this process lives.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
     async def merge(self, path: str, patch: Mapping[str, Any]) -> None:
         """Merge a patch into the object at a path. Raises ApiError."""
@@ -99,8 +102,18 @@ class ApiClient:
             raise ApiError(0, f"{type(error).__name__} for {method} {path}") from error
 
 
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Of any length: objects may be large."""
+    rest = b""
+    async for data in content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line
+
+
 @asynccontextmanager
 async def connected(access: Access) -> AsyncIterator[ApiClient]:
     """A client, and its connections until the end."""
     async with aiohttp.ClientSession(trust_env=False) as session:
         yield ApiClient(access, session, access.tls() if access.url.startswith("https") else None)
+    await asyncio.sleep(0)  # sockets close in the loop's next turn

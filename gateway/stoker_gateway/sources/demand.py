@@ -8,6 +8,7 @@ from collections.abc import Callable
 from stoker.operator.v1 import demand_pb2 as pb
 from stoker_core import identity
 from stoker_gateway.rpc.call import Method
+from stoker_gateway.rpc.cancellation import heed_cancellation
 from stoker_gateway.rpc.channel import connect
 from stoker_gateway.rpc.errors import RpcError
 from stoker_gateway.rpc.tls import ClientTls
@@ -44,6 +45,7 @@ class DemandReporter:
                 known = why
             else:
                 known = ""
+            heed_cancellation()
             await asyncio.sleep(PAUSE_S * (0.5 + random.random()))
 
     async def _session(self) -> None:

@@ -46,12 +46,26 @@ class Model(_Struct, frozen=True):
     spec: ModelSpec
 
 
+class Autoscaling(_Struct, frozen=True):
+    """What routing needs of it."""
+
+    min: int = 0
+
+
 class DeploymentSpec(_Struct, frozen=True):
     """What routing needs of it."""
 
     model: str
     tier: str = "OnDemand"
     replicas: int | None = None
+    autoscaling: Autoscaling | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Replicas; as long as nobody has written a number, autoscaling's smallest."""
+        if self.replicas is not None:
+            return self.replicas
+        return self.autoscaling.min if self.autoscaling else 0
 
 
 class Deployment(_Struct, frozen=True):
@@ -147,7 +161,7 @@ def _deployment(deployment: Deployment, model_id: str, account: str) -> CatalogD
         account=account,
         model_id=model_id,
         tier=spec.tier,
-        replicas=spec.replicas or 0,
+        replicas=spec.wanted,
         created=metadata.creation_timestamp,
     )
 

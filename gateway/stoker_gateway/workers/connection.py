@@ -12,6 +12,7 @@ from stoker_core.names import PROTOCOL_VERSION
 from stoker_gateway.routing.choose import NOT_READY, Load
 from stoker_gateway.routing.table import Endpoint
 from stoker_gateway.rpc.call import Call
+from stoker_gateway.rpc.cancellation import heed_cancellation
 from stoker_gateway.rpc.channel import Channel, connect
 from stoker_gateway.rpc.errors import Code, RpcError
 from stoker_gateway.rpc.tls import ClientTls
@@ -157,6 +158,7 @@ class WorkerConnection:
             except* (RpcError, WorkerLost, TimeoutError) as group:
                 failures = 1 if self.state is State.CONNECTED else failures + 1
                 reason = _reason(group.exceptions[0])
+            heed_cancellation()
             pause_s = back_off_s(failures, random.random())
             self._break_off()
             self._move(State.BACKING_OFF)

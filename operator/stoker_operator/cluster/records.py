@@ -48,6 +48,11 @@ class Custom:
     problem: str = ""
 
     @property
+    def is_told(self) -> bool:
+        """Whether the status tells of the spec as it is."""
+        return any(one.observed_generation == self.generation for one in self.conditions)
+
+    @property
     def conditions(self) -> tuple[Condition, ...]:
         """As they were last written."""
         try:

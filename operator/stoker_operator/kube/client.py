@@ -76,13 +76,13 @@ class Client:
         return await self._request("PUT", f"{path}?{urlencode({'fieldManager': FIELD_MANAGER})}", manifest)
 
     async def delete(self, collection: Collection, namespace: str, name: str, uid: str) -> None:
-        """Delete this very object: another of its name stays. One that is gone is no error. Raises KubeError."""
+        """Delete this very object. One that is gone is no error; another of its name stays and raises Conflict. Raises KubeError."""
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
         try:
             await self._request(
                 "DELETE", collection.path(namespace, name), {**options, "propagationPolicy": "Background"}
             )
-        except (NotFound, Conflict):
+        except NotFound:
             return
 
     async def _request(

@@ -203,7 +203,8 @@ class WorkerPod:
             "name": "fetch",
             "image": self._image,
             "imagePullPolicy": self.platform.image_pull_policy,
-            "args": [*weights.fetch, *self._endpoint()],
+            # The worker's port for metrics, before the worker is there: who may read those may see how far it has come.
+            "args": [*weights.fetch, *self._endpoint(), f"--progress-listen=0.0.0.0:{METRICS_PORT}"],
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
@@ -212,7 +213,8 @@ class WorkerPod:
             ],
         }
         if weights.secret:
-            made["envFrom"] = [{"secretRef": {"name": weights.secret}}]
+            # By name: whoever may write the Secret shall not choose what the step loads, or through which proxy.
+            made["env"] = [_optional_secret(name, weights.secret) for name in weights.credentials]
         return made
 
     def _endpoint(self) -> tuple[str, ...]:
@@ -220,6 +222,10 @@ class WorkerPod:
         scheme = self.resolved.model.source.uri.partition("://")[0]
         url = self.platform.endpoints.get(scheme)
         return (f"--endpoint={url}",) if url else ()
+
+
+def _optional_secret(name: str, secret: str) -> Manifest:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": True}}}
 
 
 def tls_secret(identity: Identity) -> str:

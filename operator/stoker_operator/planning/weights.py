@@ -7,15 +7,20 @@ from stoker_operator.api.model import Source
 
 FOLDER = "/weights"
 EMBEDDED_FOLDER = "/models"
+CREDENTIALS = {
+    "hf": ("HF_TOKEN",),
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Of one source.
 
-    path    of the model, as the worker sees it
-    fetch   arguments of the step that downloads; empty: nothing to download
-    secret  name of the Secret with its credentials, or ""
+    path         of the model, as the worker sees it
+    fetch        arguments of the step that downloads; empty: nothing to download
+    secret       name of the Secret with its credentials, or ""
+    credentials  keys of that Secret that the step gets
     """
 
     path: str
@@ -23,6 +28,7 @@ class Weights:
     mounts: tuple[dict[str, Any], ...] = ()
     fetch: tuple[str, ...] = ()
     secret: str = ""
+    credentials: tuple[str, ...] = ()
 
 
 def weights_of(source: Source) -> Weights:
@@ -55,4 +61,5 @@ def _downloaded(source: Source) -> Weights:
         mounts=({"name": "weights", "mountPath": FOLDER, "readOnly": True},),
         fetch=("fetch", f"--source={source.uri}", *revision, f"--to={FOLDER}/model"),
         secret=source.secret_ref.name if source.secret_ref else "",
+        credentials=CREDENTIALS[source.uri.partition("://")[0]],
     )

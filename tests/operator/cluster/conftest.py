@@ -46,7 +46,7 @@ def install(cluster: Cluster) -> None:
     for resource in RESOURCES:
         cluster.wait(
             crd(resource),
-            lambda found: any(c["type"] == "Established" for c in found.get("status", {}).get("conditions", [])),
+            lambda found: any(c["type"] == "Established" for c in found.get("status", {}).get("conditions") or ()),
         )
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
 

@@ -11,6 +11,7 @@ from stoker_operator.api.gpu_pool import GPUPoolSpec
 from stoker_operator.api.model import ModelSpec
 from stoker_operator.planning.pod import Identity, Platform, WorkerPod
 from stoker_operator.planning.resolve import Resolved
+from stoker_worker.fetch.settings import parse_fetch
 from stoker_worker.settings import parse_serve
 
 CPU_POOL = {"accelerator": "CPU", "region": "us", "nodeSelector": {"pool": "cpu"}}
@@ -23,6 +24,9 @@ GPU_POOL = {
 }
 PLATFORM = Platform({"cpu": "worker:cpu", "nvidia.com/gpu": "worker:cuda"}, {"s3": "https://store.local"})
 MODEL = {"id": "accounts/a/models/m", "account": "a", "source": {"uri": "embedded://m.gguf"}}
+
+
+PROGRESS = "--progress-listen=0.0.0.0:9090"
 
 
 def pod(
@@ -89,12 +93,12 @@ def test_pods_are_restricted_and_have_no_token() -> None:
         (
             {"uri": "hf://a/b", "revision": "abc", "secretRef": {"name": "hf"}},
             "/weights/model",
-            ["fetch", "--source=hf://a/b", "--revision=abc", "--to=/weights/model"],
+            ["fetch", "--source=hf://a/b", "--revision=abc", "--to=/weights/model", PROGRESS],
         ),
         (
             {"uri": "s3://bucket/x"},
             "/weights/model",
-            ["fetch", "--source=s3://bucket/x", "--to=/weights/model", "--endpoint=https://store.local"],
+            ["fetch", "--source=s3://bucket/x", "--to=/weights/model", "--endpoint=https://store.local", PROGRESS],
         ),
     ],
 )
@@ -103,8 +107,11 @@ def test_weights(source: dict[str, Any], path: str, fetch: list[str] | None) -> 
     assert f"--model={path}" in worker(template)["args"]
     steps = template["spec"].get("initContainers", [])
     assert [step["args"] for step in steps] == ([fetch] if fetch else [])
-    assert [step.get("envFrom") for step in steps if "secretRef" in source] == (
-        [[{"secretRef": {"name": "hf"}}]] if "secretRef" in source else []
+    for step in steps:
+        assert str(parse_fetch(step["args"][1:], {}).to) == path, "the worker's own command line understands it"
+    token = {"secretKeyRef": {"name": "hf", "key": "HF_TOKEN", "optional": True}}
+    assert [step.get("env") for step in steps if "secretRef" in source] == (
+        [[{"name": "HF_TOKEN", "valueFrom": token}]] if "secretRef" in source else []
     )
 
 

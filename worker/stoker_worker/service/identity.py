@@ -4,11 +4,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
-import grpc
-
 from stoker_core import identity
-from stoker_worker.errors import SettingsError
-from stoker_worker.settings import Tls
 
 
 class Role(StrEnum):
@@ -37,12 +33,3 @@ class Guard:
         if not self._enforced or role.encode() in context.auth_context().get("peer_spiffe_id", []):
             return None
         return f"this needs a client certificate with the URI {role}"
-
-
-def server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    """Mutual TLS from the files. Raises SettingsError if one cannot be read."""
-    try:
-        key, cert, ca = (path.read_bytes() for path in (tls.key, tls.cert, tls.ca))
-    except OSError as error:
-        raise SettingsError(f"{error.filename}: {error.strerror}") from None
-    return grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=True)

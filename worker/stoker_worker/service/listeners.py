@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 
 from stoker_worker.errors import SettingsError
-from stoker_worker.service.identity import server_credentials
+from stoker_worker.service.certificates import server_credentials
 from stoker_worker.settings import Address, WorkerSettings
 
 OPTIONS = (
