@@ -4,7 +4,7 @@ import itertools
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,6 +108,9 @@ class Traffic:
                 if self._stopping.is_set():
                     return
                 answer = ask(http, self._model, prompt)
+                if answer.error:
+                    kept = "a kept connection" if number % 2 else "a new connection"
+                    answer = replace(answer, error=f"{answer.error} (on {kept})")
                 self._answers.append(answer)
                 if answer.error:
                     self._stopping.wait(0.2)  # a gateway that is away is not asked a thousand times

@@ -18,10 +18,12 @@ from stoker_gateway.connection import Connection
 from stoker_gateway.errors import SettingsError
 from stoker_gateway.gateway import Gateway
 from stoker_gateway.settings import Settings
+from stoker_gateway.socket_exchange import CLOSE
 from stoker_gateway.workers.texts import TextStore
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
+LEAVE_S = 3.0  # how long a stopping server asks clients to connect elsewhere
 GC_THRESHOLDS = (50_000, 20, 50)
 
 log = logging.getLogger(__name__)
@@ -62,15 +64,32 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 class Server(uvicorn.Server):
     """uvicorn's server without its signal handling, which would end the process before usage is safe."""
 
+    _leave_at_s: float | None = None  # on the loop's clock
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals alone."""
         yield
 
     def stop(self) -> None:
-        """Accept no more and let requests finish; at once when called again."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        """Send clients elsewhere for a moment, then accept no more and let requests finish; at once when called again.
+
+        Whoever uses a connection in that moment is answered, and told that it closes: a connection that is closed without a
+        word may have the client's next request on its way already, which then fails.
+        """
+        if self._leave_at_s is not None or not self.started:
+            self.force_exit = self.should_exit = True
+            return
+        self._leave_at_s = asyncio.get_running_loop().time() + LEAVE_S
+        self.config.encoded_headers = [*self.config.encoded_headers, CLOSE]
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+
+    async def on_tick(self, counter: int) -> bool:
+        """Part of uvicorn.Server: ten times a second; returns whether to stop."""
+        if self._leave_at_s is not None:
+            nobody = not self.server_state.connections
+            self.should_exit |= nobody or asyncio.get_running_loop().time() >= self._leave_at_s
+        return await super().on_tick(counter)
 
 
 def make_server(app: App, settings: Settings) -> Server:

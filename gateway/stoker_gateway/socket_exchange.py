@@ -116,11 +116,12 @@ class SocketExchange:
         self.status = status
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
+        headers = [*cycle.default_headers, *headers]
         if CLOSE in headers:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
-            headers = [*headers, CLOSE]
-        return head(status, [*cycle.default_headers, *headers])
+            headers.append(CLOSE)
+        return head(status, headers)
 
     def _write(self, data: bytes) -> None:
         if not self._cycle.disconnected:

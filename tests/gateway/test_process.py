@@ -90,6 +90,24 @@ async def test_it_serves_and_lets_requests_finish_when_told_to_stop(stage: Any, 
     assert [row["outcome"] for row in rows(usage)] == ["completed"]
 
 
+async def test_a_client_that_keeps_its_connection_is_told_to_leave_before_it_closes(stage: Any, plays: Any) -> None:
+    worker = await stage.worker(plays(per_step=1))
+    async with AsyncExitStack() as stack:
+        child = await stack.enter_async_context(process("serve", "--listen", "127.0.0.1:0", "--worker", worker.address))
+        url, _ = await started(child)
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE_S))
+        kept = await client.post("/v1/chat/completions", json=BODY)
+        assert "connection" not in kept.headers
+        child.send_signal(signal.SIGTERM)
+        told = [await client.post("/v1/chat/completions", json=BODY), await client.get("/v1/models")]
+        while "connection" not in told[0].headers:  # the signal is on its way
+            told = [await client.post("/v1/chat/completions", json=BODY), *told[1:]]
+        assert [answer.status_code for answer in told] == [200, 200]
+        assert told[0].headers["connection"] == "close"
+        # Nobody is connected any more: it does not wait for the moment to pass.
+        assert await asyncio.wait_for(child.wait(), PATIENCE_S) == 0
+
+
 async def test_what_does_not_finish_in_time_is_ended_and_accounted_for(stage: Any, plays: Any) -> None:
     worker = await stage.worker(plays(wait_after=3))
     usage = stage.folder / "usage.jsonl"
