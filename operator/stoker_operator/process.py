@@ -30,6 +30,7 @@ from stoker_operator.planning.pod import Platform
 from stoker_operator.queue import Queue
 from stoker_operator.reconcile import deployment, others
 from stoker_operator.reconcile.context import Context
+from stoker_operator.reconcile.downloads import Downloads
 from stoker_operator.reconcile.notes import Notes
 from stoker_operator.reconcile.secrets import Presence
 from stoker_operator.resync import Resync
@@ -94,6 +95,7 @@ class Operator:
         self._cache, self._waiting = Cache(), Waiting()
         self._queue: Queue[Key] = Queue()
         self._demand = DemandBook(_now().timestamp())
+        self._downloads = Downloads(self._cache.workers, self._queue.add)
         self._inbox = Inbox(self._cache, self._waiting, self._queue)
         self._resync = Resync(client, self._cache, self._inbox, metrics)
 
@@ -120,6 +122,7 @@ class Operator:
             self._resync_for_ever(),
             self._certify_gateways(context.certificates),
             self._hear_demand(authority),
+            self._downloads.run(),
             self._measure(),
         )
 
@@ -139,6 +142,7 @@ class Operator:
             certificates=Certificates(client, authority, lifetime, _now),
             presence=Presence(client),
             demand=self._demand,
+            downloads=self._downloads,
             notes=Notes(client, settings.identity, metrics, _now),
             metrics=metrics,
             now=_now,

@@ -92,6 +92,7 @@ class PodStatus(Object, frozen=True):
 
     phase: str = "Pending"
     reason: str = ""
+    pod_ip: str = field(default="", name="podIP")
     conditions: tuple[PodCondition, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()

@@ -110,6 +110,11 @@ class Cache:
         for children in self._workloads_of.values():
             yield from children.values()
 
+    def workers(self) -> Iterator[PodRecord]:
+        """Worker pods of all Deployments."""
+        for pods in self._pods_of.values():
+            yield from pods.values()
+
     def pods_of(self, uid: str) -> list[PodRecord]:
         """Worker pods of the Deployment with this uid."""
         return list(self._pods_of.get(uid, {}).values())

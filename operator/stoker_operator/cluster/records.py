@@ -91,6 +91,7 @@ class PodRecord:
     deployment: str = ""
     pool: str = ""
     plan: str = ""
+    ip: str = ""
     sign: Sign | None = None
 
 
@@ -181,6 +182,7 @@ def pod(raw: Json) -> PodRecord:
         deployment=meta.labels.get(labels.DEPLOYMENT, ""),
         pool=meta.labels.get(labels.POOL, ""),
         plan=meta.labels.get(labels.PLAN, ""),
+        ip=read.status.pod_ip,
         sign=sign_of(read),
     )
 

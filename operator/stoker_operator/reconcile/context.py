@@ -12,6 +12,7 @@ from stoker_operator.kube.client import Client
 from stoker_operator.metrics import Metrics
 from stoker_operator.pki.store import Certificates
 from stoker_operator.planning.pod import Platform
+from stoker_operator.reconcile.downloads import Downloads
 from stoker_operator.reconcile.notes import Notes
 from stoker_operator.reconcile.secrets import Presence
 
@@ -32,6 +33,7 @@ class Context:
     certificates: Certificates
     presence: Presence
     demand: DemandBook
+    downloads: Downloads
     notes: Notes
     metrics: Metrics
     now: Callable[[], dt.datetime]

@@ -37,7 +37,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
         return None
     named = secrets_named(context.cache, key.namespace, record.spec)
     secrets = await context.presence.present(key.namespace, named)
-    world = world_of(context.cache, record, context.platform, secrets)
+    world = world_of(context.cache, record, context.platform, secrets, context.downloads.sentences)
     planned = plan(world)
     _promise(context, world, planned)
     context.waiting.wait(key, _topics(world, planned))

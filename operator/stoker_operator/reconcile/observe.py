@@ -1,6 +1,8 @@
 """A Deployment's world, put together from the cache."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from stoker_operator.api.deployment import DeploymentSpec
 from stoker_operator.api.resources import DEPLOYMENT
@@ -11,6 +13,8 @@ from stoker_operator.kube.paths import ADAPTERS, GPU_POOLS, MODELS
 from stoker_operator.planning.capacity import less_claims
 from stoker_operator.planning.deployment import Child, PodFacts, PoolFacts, World
 from stoker_operator.planning.pod import Identity, Platform
+from stoker_operator.planning.pods import Sign
+from stoker_operator.planning.replica import Stage
 from stoker_operator.planning.resolve import Catalogue, Named
 from stoker_operator.planning.workload import Owner
 
@@ -21,8 +25,17 @@ def owner_of(record: Custom) -> Owner:
     return Owner(Identity(ref.name, ref.namespace, ref.uid), paths.DEPLOYMENTS.api_version, DEPLOYMENT.kind)
 
 
-def world_of(cache: Cache, record: Custom, platform: Platform, secrets: frozenset[str]) -> World:
-    """Everything that a decision about the Deployment may depend on. Its spec must be readable."""
+def world_of(
+    cache: Cache,
+    record: Custom,
+    platform: Platform,
+    secrets: frozenset[str],
+    downloads: Mapping[str, str] = MappingProxyType({}),
+) -> World:
+    """Everything that a decision about the Deployment may depend on. Its spec must be readable.
+
+    downloads  how far those are that go on, in words, by pod's uid
+    """
     children = own_children(cache, record)
     return World(
         owner=owner_of(record),
@@ -33,11 +46,16 @@ def world_of(cache: Cache, record: Custom, platform: Platform, secrets: frozense
         children={child.pool: _child(child) for child in children},
         taken=_taken(cache, record, children),
         pods=[
-            PodFacts(pod.ref.name, pod.pool, pod.plan, pod.active, pod.sign)
+            PodFacts(pod.ref.name, pod.pool, pod.plan, pod.active, _told(pod.sign, downloads.get(pod.ref.uid, "")))
             for pod in cache.pods_of(record.ref.uid)
             if pod.sign
         ],
     )
+
+
+def _told(sign: Sign, download: str) -> Sign:
+    """With how far its download is, while there is nothing worse to tell."""
+    return replace(sign, detail=download) if sign.stage is Stage.FETCHING and not sign.trouble and download else sign
 
 
 def own_children(cache: Cache, record: Custom) -> list[Workload]:
