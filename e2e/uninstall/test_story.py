@@ -24,6 +24,8 @@ def test_what_stays_and_what_goes(stoker: Stoker) -> None:
     stoker.ready(tenant, "chat")
     worker = stoker.pods(tenant, deployment="chat")[0]
 
+    # What helm makes for a test, it does not remove with the release.
+    stoker.cluster.helm("test", RELEASE, "--namespace", NAMESPACE, "--timeout", "90s")
     said = stoker.uninstall()
     assert all(name in said for name in DEFINITIONS)
     until(lambda: _ours(stoker) == KEPT, "only what is kept is left", 60, lambda: _ours(stoker) ^ KEPT)
