@@ -42,7 +42,7 @@ class Cache:
         self._objects: dict[Collection, dict[tuple[str, str], Any]] = {collection: {} for collection in READERS}
         self._workloads_of: dict[tuple[str, str], dict[str, Workload]] = defaultdict(dict)
         self._workloads_in: dict[str, dict[str, Workload]] = defaultdict(dict)
-        self._pods_of: dict[str, dict[str, PodRecord]] = defaultdict(dict)
+        self._pods_of: dict[tuple[str, str], dict[str, PodRecord]] = defaultdict(dict)
         self._nodes: dict[str, NodeRecord] = {}
         self._gone: set[str] = set()
         self.usage = Usage()
@@ -115,9 +115,9 @@ class Cache:
         for pods in self._pods_of.values():
             yield from pods.values()
 
-    def pods_of(self, uid: str) -> list[PodRecord]:
-        """Worker pods of the Deployment with this uid."""
-        return list(self._pods_of.get(uid, {}).values())
+    def pods_of(self, deployment: Ref) -> list[PodRecord]:
+        """Worker pods of a Deployment. What wears its labels in another namespace is somebody else's."""
+        return list(self._pods_of.get((deployment.namespace, deployment.uid), {}).values())
 
     def _changed(self, collection: Collection, before: Any, after: Any) -> Change:
         freed = False
@@ -136,11 +136,12 @@ class Cache:
 
     def _index_pod(self, before: PodRecord | None, after: PodRecord | None) -> None:
         if before and before.deployment_uid:
-            self._pods_of[before.deployment_uid].pop(before.ref.name, None)
-            if not self._pods_of[before.deployment_uid]:
-                del self._pods_of[before.deployment_uid]
+            known = before.ref.namespace, before.deployment_uid
+            self._pods_of[known].pop(before.ref.name, None)
+            if not self._pods_of[known]:
+                del self._pods_of[known]
         if after and after.deployment_uid:
-            self._pods_of[after.deployment_uid][after.ref.name] = after
+            self._pods_of[after.ref.namespace, after.deployment_uid][after.ref.name] = after
 
     def _index_node(self, before: NodeRecord | None, after: NodeRecord | None) -> None:
         for node in (before, after):

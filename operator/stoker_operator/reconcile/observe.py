@@ -47,7 +47,7 @@ def world_of(
         taken=_taken(cache, record, children),
         pods=[
             PodFacts(pod.ref.name, pod.pool, pod.plan, pod.active, _told(pod.sign, downloads.get(pod.ref.uid, "")))
-            for pod in cache.pods_of(record.ref.uid)
+            for pod in cache.pods_of(record.ref)
             if pod.sign
         ],
     )
